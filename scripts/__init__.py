@@ -1,0 +1,1 @@
+"""Thin commands of the project; the program itself is `sdwebui/`."""

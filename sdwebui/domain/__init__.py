@@ -1,0 +1,1 @@
+"""What a request, a prompt, an infotext and an error are: plain data and rules. No torch, gradio or SQL."""

@@ -1,0 +1,1 @@
+"""Everything that turns a `ResolvedRequest` into pixels on one device. Read `generate.py` first."""

@@ -1,0 +1,1 @@
+"""Picture to control map, by the A1111 preprocessor names."""

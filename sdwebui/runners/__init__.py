@@ -1,0 +1,1 @@
+"""Who owns a device: a subprocess for each (`local.py`), and the worker's own start-up."""

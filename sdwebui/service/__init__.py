@@ -1,0 +1,1 @@
+"""The story of a job: submit, resolve, queue, run, save, record. Speaks only to `ports` and `domain`."""

@@ -1,0 +1,1 @@
+"""Database, image files and the model catalogue, behind the store Protocols of `sdwebui.ports`."""

@@ -1,0 +1,70 @@
+"""Database migrations, run by the program itself: `upgrade(url)` brings a database to the newest tables.
+
+To add one: a file `versions/YYYY_MM_DD_what.py` with `revision`, `down_revision` and `upgrade()`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from alembic.util.exc import CommandError
+from sqlalchemy import make_url
+
+from sdwebui.domain.errors import ConfigurationError
+from sdwebui.storage.database import Database
+
+_FOLDER = Path(__file__).resolve().parent
+
+
+def upgrade(database_url: str) -> str:
+    """Create the tables, or bring them to this version; makes the database's folder when it is missing.
+
+    Returns:
+        The revision that the database now has.
+
+    Raises:
+        ConfigurationError: the database cannot be opened or written, is damaged, or belongs to a newer version.
+    """
+    _make_folder(database_url)
+    config = Config()
+    config.set_main_option("script_location", str(_FOLDER).replace("%", "%%"))
+    config.set_main_option("path_separator", "os")
+    database = Database(database_url)
+    try:
+        database.check()
+        with database.write() as connection:
+            config.attributes["connection"] = connection
+            command.upgrade(config, "head")
+            return str(MigrationContext.configure(connection).get_current_revision())
+    except CommandError as exc:
+        raise ConfigurationError(
+            f"The database {make_url(database_url).render_as_string(hide_password=True)} was written by a newer version"
+            f" of this program ({exc}). Install that version, or restore a backup."
+        ) from exc
+    finally:
+        database.close()
+
+
+def newest_revision() -> str:
+    """The revision that `upgrade` leads to."""
+    config = Config()
+    config.set_main_option("script_location", str(_FOLDER).replace("%", "%%"))
+    config.set_main_option("path_separator", "os")
+    return str(ScriptDirectory.from_config(config).get_current_head())
+
+
+def _make_folder(database_url: str) -> None:
+    url = make_url(database_url)
+    if url.get_backend_name() != "sqlite" or not url.database or url.database == ":memory:":
+        return
+    folder = Path(url.database).parent
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as exc:
+        raise ConfigurationError(
+            f"The folder {str(folder)!r} for the database cannot be made: {exc.strerror}. Give another --data-dir."
+        ) from exc
