@@ -161,6 +161,20 @@ def _txt2img_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="Print JSON instead of sentences.")
 
 
+def _run_verify(given: argparse.Namespace, settings: Settings) -> int:
+    from sdwebui.verifying import verify
+
+    _prepare_environment(settings)
+    outcome = verify(given.image, settings)
+    print(json.dumps(outcome.to_json(), ensure_ascii=False) if given.json else outcome.sentence)
+    return 0 if outcome.is_same else EXIT_ERROR
+
+
+def _verify_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("image", type=Path, help="A picture with generation parameters.")
+    parser.add_argument("--json", action="store_true", help="Print JSON instead of a sentence.")
+
+
 def _run_prompt(given: argparse.Namespace, _settings: Settings) -> int:
     from sdwebui.domain.prompt import parse_prompt
 
@@ -319,6 +333,7 @@ _COMMANDS: tuple[_Command, ...] = (
     _Command(
         name="txt2img", help="Make a picture without a server.", add_arguments=_txt2img_arguments, run=_run_txt2img
     ),
+    _Command(name="verify", help="Make a picture again and compare.", add_arguments=_verify_arguments, run=_run_verify),
     _Command(name="prompt", help="Show how a prompt is understood.", add_arguments=_prompt_arguments, run=_run_prompt),
     _Command(name="users", help="Manage accounts.", add_arguments=_users_arguments, run=_run_users),
     _Command(name="tokens", help="Manage API tokens.", add_arguments=_tokens_arguments, run=_run_tokens),

@@ -65,7 +65,7 @@ def draw(request: Txt2ImgRequest, settings: Settings, *, out: Path, as_json: boo
     engine = build_engine(settings.device)
     load_seconds = time.perf_counter() - began
     try:
-        drawn = _run(engine, resolved)
+        drawn = run_job(engine, resolved)
     finally:
         engine.close()
     files = [_write(out, resolved, image, model_hash[:10]) for image in drawn.images]
@@ -87,7 +87,7 @@ def draw(request: Txt2ImgRequest, settings: Settings, *, out: Path, as_json: boo
     return 0
 
 
-def _run(engine: Engine, resolved: ResolvedRequest) -> Drawn:
+def run_job(engine: Engine, resolved: ResolvedRequest) -> Drawn:
     """Give the one job to the engine and wait for its last event. Raises what made it fail."""
     images: list[ImageDone] = []
     endings: list[JobFinished | JobFailed] = []

@@ -21,7 +21,19 @@ def test_help_lists_every_command(capsys):
         main(["--help"])
     assert ended.value.code == 0
     shown = capsys.readouterr().out
-    for command in ("serve", "txt2img", "prompt", "users", "tokens", "models", "doctor", "bench", "migrate", "worker"):
+    for command in (
+        "serve",
+        "txt2img",
+        "verify",
+        "prompt",
+        "users",
+        "tokens",
+        "models",
+        "doctor",
+        "bench",
+        "migrate",
+        "worker",
+    ):
         assert f"\n    {command} " in shown
 
 
