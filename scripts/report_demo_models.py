@@ -26,7 +26,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--prompts", type=int, default=200)
     parser.add_argument("--long-prompt-seeds", type=int, default=10)
     parser.add_argument("--color-seeds", type=int, default=40)
-    parser.add_argument("--shift-seeds", type=int, default=50)
+    parser.add_argument("--shift-seeds", type=int, default=50, help="0 leaves the emphasis probes out")
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--cfg-scale", type=float, default=4.0)
     parser.add_argument("--json", type=Path, default=REPOSITORY / "models/report.json")

@@ -42,7 +42,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--minutes", type=float, help="training time of the stage (default: its own)")
     parser.add_argument("--steps", type=int, help="exact number of steps instead of minutes (reproducible)")
     parser.add_argument("--pictures", type=int, default=10_000, help="number of cached training pictures")
-    parser.add_argument("--batch", type=int, help="samples a UNet step (default: 32 at 16x16, 16 at 32x32)")
+    parser.add_argument("--batch", type=int, help="samples a UNet step (default: 16)")
     parser.add_argument("--processes", type=int, default=2, help="processes that draw pictures")
     parser.add_argument("--workers", type=int, default=1, help="processes that train the UNet together on a CPU")
     parser.add_argument("--work-dir", type=Path, default=REPOSITORY / "data" / "demo-training")

@@ -17,7 +17,7 @@ from typing import Any
 
 from sdwebui import __version__
 from sdwebui.domain.chunks import count_tokens
-from sdwebui.domain.errors import ModelUnusable
+from sdwebui.domain.errors import ConfigurationError, ModelUnusable
 from sdwebui.domain.settings import Settings
 from sdwebui.domain.tokenizer import ClipTokenizer
 from sdwebui.engine.checkpoints import read_facts
@@ -106,9 +106,17 @@ def build_catalog(settings: Settings, database: Database | None = None) -> Folde
     return FolderCatalog(settings.models_dir.absolute(), inspect_model, hashes)
 
 
-def build_resolver(catalog: FolderCatalog) -> Resolver:
-    """Completes requests; random seeds are 32 bits, as in A1111."""
-    return Resolver(catalog, partial(secrets.randbelow, 2**32))
+def build_resolver(catalog: FolderCatalog, settings: Settings) -> Resolver:
+    """Completes requests; random seeds are 32 bits, as in A1111.
+
+    Raises:
+        ConfigurationError: the setting `accelerator` names no backend, or one that cannot run here.
+    """
+    wanted = "eager" if settings.safe_mode else settings.accelerator
+    if wanted and wanted not in accelerators():
+        known = ", ".join(accelerators())
+        raise ConfigurationError(f"Setting accelerator is {wanted!r}, but it must be one of {known}, or empty.")
+    return Resolver(catalog, partial(secrets.randbelow, 2**32), wanted)
 
 
 # ------------------------------------------------------------------------------------------------ the control plane
@@ -169,7 +177,7 @@ def build_generation(settings: Settings, stores: Stores) -> GenerationService:
     return GenerationService(
         jobs=stores.jobs,
         images=images,
-        resolver=build_resolver(stores.catalog),
+        resolver=build_resolver(stores.catalog, settings),
         options=stores.options,
         dispatcher=Dispatcher(
             jobs=stores.jobs,

@@ -156,6 +156,7 @@ def _txt2img_arguments(parser: argparse.ArgumentParser) -> None:
         "--height", type=int, help="Pixels, a multiple of 8; the checkpoint's native size when left out."
     )
     parser.add_argument("--clip-skip", type=int)
+    parser.add_argument("--batch-size", type=int, default=1, help="Pictures made at once.")
     parser.add_argument("--batch-count", type=int, default=1, help="Pictures, with seeds counting up.")
     parser.add_argument("--out", type=Path, default=Path(), help="Folder for the PNG files.")
     parser.add_argument("--json", action="store_true", help="Print JSON instead of sentences.")
@@ -208,6 +209,9 @@ def _run_users(given: argparse.Namespace, settings: Settings) -> int:
         case "disable":
             accounts.disable(given.name)
             print(f"Account {given.name!r} was disabled; all its logins have ended.")
+        case "enable":
+            accounts.disable(given.name, disabled=False)
+            print(f"Account {given.name!r} was enabled.")
         case _:
             for account in accounts.list():
                 print(f"{account.username}\t{account.role}\t{'disabled' if account.disabled else 'enabled'}")
@@ -228,7 +232,7 @@ def _password(given: argparse.Namespace) -> str:
 
 def _users_arguments(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
-    for action in ("add", "passwd", "disable", "list"):
+    for action in ("add", "passwd", "disable", "enable", "list"):
         sub = actions.add_parser(action, allow_abbrev=False)
         _setting_arguments(sub)
         if action != "list":

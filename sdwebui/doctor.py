@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
@@ -55,6 +56,12 @@ def _device(settings: Settings) -> Iterator[Finding]:
 
 def _disk(settings: Settings) -> Iterator[Finding]:
     folder = _nearest_existing(settings.data_dir)
+    if not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
+        detail = (
+            f"{folder} cannot be written, so {settings.data_dir} cannot be the data folder; give another --data-dir"
+        )
+        yield Finding(verdict="broken", subject="disk", detail=detail)
+        return
     free_mb = shutil.disk_usage(folder).free // 2**20
     enough = free_mb >= settings.disk_low_water_mb
     rule = f"{free_mb} MB free below {folder}; at least {settings.disk_low_water_mb} MB must stay free"
@@ -67,14 +74,13 @@ def _database(settings: Settings) -> Iterator[Finding]:
     if settings.database == "" and not (settings.data_dir / "sdwebui.db").exists():
         yield Finding(verdict="note", subject="database", detail="does not exist yet; the first start makes it")
         return
-    database = Database(settings.database_url)
     try:
+        database = Database(settings.database_url)
         database.check()
+        database.close()
         yield Finding(verdict="good", subject="database", detail="sound and writable")
     except ConfigurationError as error:
         yield Finding(verdict="broken", subject="database", detail=error.detail)
-    finally:
-        database.close()
 
 
 def _models(settings: Settings) -> Iterator[Finding]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import tempfile
 import threading
 import time
 from collections.abc import Callable
@@ -43,6 +44,7 @@ def request_of(given: argparse.Namespace) -> Txt2ImgRequest:
         cfg_scale=given.cfg_scale,
         width_px=given.width,
         height_px=given.height,
+        batch_size=given.batch_size,
         batch_count=given.batch_count,
         seed=given.seed,
         clip_skip=given.clip_skip,
@@ -58,7 +60,7 @@ def draw(request: Txt2ImgRequest, settings: Settings, *, out: Path, as_json: boo
     """
     catalog = build_catalog(settings)
     catalog.refresh()
-    resolved = build_resolver(catalog).resolve(request, option_defaults())
+    resolved = build_resolver(catalog, settings).resolve(request, option_defaults())
     model_hash = catalog.sha256(catalog.find("checkpoint", resolved.checkpoint.name))
     out = _writable(out)
     began = time.perf_counter()
@@ -110,13 +112,15 @@ def run_job(engine: Engine, resolved: ResolvedRequest) -> Drawn:
 
 
 def _writable(out: Path) -> Path:
+    """The folder, made and proven writable before any work is done."""
     try:
         out.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=out):
+            return out
     except OSError as exc:
         raise ConfigurationError(
-            f"The folder {str(out)!r} cannot be made: {exc.strerror}. Give another --out."
+            f"Nothing can be written to {str(out)!r}: {exc.strerror}. Give another --out."
         ) from exc
-    return out
 
 
 def _write(out: Path, resolved: ResolvedRequest, image: ImageDone, model_hash: str) -> Path:

@@ -148,7 +148,7 @@ class ModelCatalog(Protocol):
     """Model files by kind. Reads headers only; hashes are computed once and remembered by size and time."""
 
     def refresh(self) -> None:
-        """Look at the folders again. A file that grows or changed less than a few seconds ago is "still copying"."""
+        """Look at the folders again. A file that grows, or is young and cut off, is "still copying"."""
 
     def models(self, kind: str) -> Sequence[ModelFile]:
         """All files of a kind, by name, unusable ones included (with their `problem`)."""

@@ -43,6 +43,7 @@ def _serve_on(listener: socket.socket, settings: Settings, announce: Callable[[s
     stores = open_stores(settings)
     _announce_first_login(stores.accounts, settings, announce)
     generation = build_generation(settings, stores)
+    _name_extensions(settings.extensions_dir)
     _enter_empty_folder(settings)
     generation.start()
     try:
@@ -105,6 +106,13 @@ def _announce_first_login(accounts: AccountService, settings: Settings, announce
     login = accounts.ensure_first_administrator(settings.username, settings.password.value)
     if login is not None:
         announce(f"First login (shown once): user name {login.username}, password {login.password}")
+
+
+def _name_extensions(folder: Path) -> None:
+    """Say that extensions found are not loaded, rather than leave their owner to wonder."""
+    names = sorted(one.name for one in folder.iterdir() if one.is_dir()) if folder.is_dir() else []
+    if names:
+        logger.warning("This version loads no extensions; not loaded from %s: %s", folder, ", ".join(names))
 
 
 def _enter_empty_folder(settings: Settings) -> None:

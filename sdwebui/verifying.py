@@ -91,7 +91,7 @@ def verify(path: Path, settings: Settings) -> Outcome:
         if not file.problem:
             catalog.sha256(file)  # the parameters name the model by its hash
     fields: Any = request_fields(parsed, with_checkpoint=True)
-    resolved = build_resolver(catalog).resolve(Txt2ImgRequest(**fields), _options(parsed.params))
+    resolved = build_resolver(catalog, settings).resolve(Txt2ImgRequest(**fields), _options(parsed.params))
     engine = build_engine(settings.device)
     try:
         drawn = run_job(engine, resolved)

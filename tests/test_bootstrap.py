@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from sdwebui.bootstrap import accelerators, build_generation, inspect_model, open_stores
-from sdwebui.domain.errors import NotFound
-from sdwebui.domain.options import find_option
+from sdwebui.bootstrap import (
+    accelerators,
+    build_catalog,
+    build_generation,
+    build_resolver,
+    inspect_model,
+    open_stores,
+)
+from sdwebui.domain.errors import ConfigurationError, NotFound
+from sdwebui.domain.options import find_option, option_defaults
 from sdwebui.domain.requests import Txt2ImgRequest
 from sdwebui.domain.results import JobState
 from sdwebui.domain.settings import Settings
@@ -62,3 +71,18 @@ def test_a_job_goes_through_stores_worker_process_and_files(settings):
     finally:
         generation.close(5)
         stores.database.close()
+
+
+def test_safe_mode_and_the_accelerator_setting_win_over_the_options(settings):
+    catalog = build_catalog(settings)
+    catalog.refresh()
+
+    def accelerator_of(**changes: Any) -> str:
+        resolver = build_resolver(catalog, replace(settings, **changes))
+        return resolver.resolve(Txt2ImgRequest(prompt="a"), option_defaults()).accelerator
+
+    assert accelerator_of() == "fused"
+    assert accelerator_of(accelerator="eager") == "eager"
+    assert accelerator_of(safe_mode=True) == "eager"
+    with pytest.raises(ConfigurationError, match="accelerator is 'warp', but it must be one of eager, fused"):
+        accelerator_of(accelerator="warp")

@@ -66,6 +66,9 @@ def test_a_password_comes_from_a_file_and_a_token_is_printed_once(folders, tmp_p
     assert main(["users", "disable", "bob", *folders]) == 0
     assert main(["users", "list", *folders]) == 0
     assert "bob\tuser\tdisabled" in capsys.readouterr().out
+    assert main(["users", "enable", "bob", *folders]) == 0
+    assert main(["users", "list", *folders]) == 0
+    assert "bob\tuser\tenabled" in capsys.readouterr().out
     assert main(["tokens", "add", "bob", "laptop", *folders]) == 0
     token = capsys.readouterr().out.strip()
     assert len(token) >= 43

@@ -54,3 +54,24 @@ def test_samplers_and_schedules_are_listed_for_people(project_root):
 def test_the_changelog_has_this_version_or_an_unreleased_part(project_root):
     text = (project_root / "CHANGELOG.md").read_text(encoding="utf-8")
     assert "## Unreleased" in text or "## 0.1.0" in text
+
+
+def test_no_link_of_the_documents_is_dead(project_root):
+    dead = [
+        f"{page.relative_to(project_root)}: {target}"
+        for page in project_root.rglob("*.md")
+        if not {".venv", ".git", "data"} & set(page.relative_to(project_root).parts)
+        for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text(encoding="utf-8"))
+        if not (page.parent / target).exists()
+    ]
+    assert dead == []
+
+
+@pytest.mark.parametrize("row", SETTINGS, ids=lambda row: row.name)
+def test_every_setting_is_read_somewhere(project_root, row):
+    files = [path for path in (project_root / "sdwebui").rglob("*.py") if path.name != "settings.py"]
+    readers = re.compile(rf"settings\.{row.name}\b|\b{row.name.removesuffix('_url')}\b.*getattr")
+    inside = re.compile(rf"self\.{row.name}\b")
+    settings_file = (project_root / "sdwebui" / "domain" / "settings.py").read_text(encoding="utf-8")
+    read = any(readers.search(path.read_text(encoding="utf-8")) for path in files)
+    assert read or inside.search(settings_file) or row.name == "runner"

@@ -42,3 +42,14 @@ def test_a_device_that_is_not_there_is_broken_with_the_reason(tmp_path):
 def test_too_little_disk_is_broken(tmp_path):
     found = examine(settings(tmp_path, disk_low_water_mb=10_000_000))
     assert verdicts(found, "disk") == ["broken"]
+
+
+def test_a_data_folder_that_cannot_be_one_is_broken(tmp_path):
+    (tmp_path / "data").write_text("a file", encoding="utf-8")
+    assert verdicts(examine(settings(tmp_path)), "disk") == ["broken"]
+    below = examine(Settings(data_dir=Path("/proc/self/data"), models_dir=tmp_path, device="cpu"))
+    assert verdicts(below, "disk") == ["broken"]
+
+
+def test_a_database_url_that_is_none_is_broken_and_not_a_traceback(tmp_path):
+    assert verdicts(examine(settings(tmp_path, database="garbage")), "database") == ["broken"]

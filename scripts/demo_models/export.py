@@ -33,7 +33,7 @@ NOTES = {
     "sd version": "SD1",
     "activation text": "1girl, red hanfu, upper body, lotus pond, smile",
     "preferred weight": 0,
-    "notes": "Native size 256x256, CFG scale 4, DPM++ 2M Karras, 20 steps. Comma separated tags; its words are in "
+    "notes": "Native size 256x256, CFG scale 3, DPM++ 2M Karras, 20 steps. Comma separated tags; its words are in "
     "scripts/demo_models/vocabulary.py.",
 }
 UNET_PREFIX = "model.diffusion_model."

@@ -17,15 +17,16 @@ from scripts.demo_models import probes, report
 from scripts.demo_models.architecture import DemoArchitecture
 from scripts.demo_models.classifier import FactClassifier, PictureReader, train_classifier
 from scripts.demo_models.dataset import render_seed
+from scripts.demo_models.engine_source import EnginePictures
 from scripts.demo_models.export import load_checkpoint
 from scripts.demo_models.latents import LATENT_SCALE, load_vae
-from scripts.demo_models.preview import PictureOrder, PictureSource, TrainedModules, contact_sheet, decode
+from scripts.demo_models.preview import PictureOrder, PictureSource, contact_sheet, decode
 from scripts.demo_models.scenes import Scene, sample_scene
 from scripts.demo_models.training import Budget
 
 logger = logging.getLogger(__name__)
 CEILING_SEED = 600_000_000
-CEILING_PICTURES = 300
+CEILING_PICTURES = 200
 CLASSIFIER_STEPS = 1200
 SHIFT_TAGS = (("blush", "blush"), ("bokeh", "bokeh"), ("necklace", "necklace"))
 STRIP_PROMPT = "best quality, 1girl, red hanfu, hair flower, plum blossoms, smile"
@@ -65,8 +66,8 @@ def run_report(options: ReportOptions) -> tuple[str, dict[str, Any]]:
     """The printed text and the figures."""
     shape = DemoArchitecture()
     reader = _reader(shape, options.work_dir)
-    vae, unet, text = load_checkpoint(shape, options.checkpoint)
-    source = WithSettings(TrainedModules(vae, unet, text), options.steps, options.cfg_scale)
+    vae, _, _ = load_checkpoint(shape, options.checkpoint)
+    source = WithSettings(EnginePictures(options.checkpoint), options.steps, options.cfg_scale)
     scenes, read_from_renders = _ceiling(vae, reader)
     cases = [report.random_case(number) for number in range(options.prompts)]
     pictures, read = report.measure_following(source, reader, cases)
@@ -83,6 +84,7 @@ def run_report(options: ReportOptions) -> tuple[str, dict[str, Any]]:
         "shifts": [
             asdict(shift)
             for tag, fact in SHIFT_TAGS
+            if options.shift_seeds
             for shift in probes.emphasis_and_negative(source, reader, tag, fact, options.shift_seeds)
         ],
         "difference between ten seeds": probes.pairwise_difference(strip),

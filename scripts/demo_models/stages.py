@@ -30,11 +30,11 @@ from scripts.demo_models.vae import train_decoder, train_vae
 
 logger = logging.getLogger(__name__)
 PREVIEW_EVERY_S = 600.0
-DEFAULT_MINUTES = {"vae": 13.0, "text": 1.5, "unet16": 50.0, "unet32": 30.0, "decoder": 5.0}
+DEFAULT_MINUTES = {"vae": 13.0, "text": 5.0, "unet16": 50.0, "unet32": 30.0, "decoder": 5.0}
 PLANS = {
-    "unet16": UnetPlan(name="unet16", cells=16, batch=32, flat_share=0.6),
+    "unet16": UnetPlan(name="unet16", cells=16, batch=16, flat_share=0.6),
     "unet32": UnetPlan(
-        name="unet32", cells=32, batch=16, start_from="unet16", unet_rate=8e-4, text_rate=2e-4, flat_share=0.3
+        name="unet32", cells=32, batch=16, start_from="unet16", unet_rate=1e-3, text_rate=1e-4, flat_share=0.5
     ),
 }
 

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import distributed, multiprocessing, nn
+from torch import distributed, nn
+from torch.multiprocessing.spawn import spawn
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +35,7 @@ class Team:
         flat = torch.cat([gradient.reshape(-1) for gradient in gradients])
         distributed.all_reduce(flat)
         flat /= self.size
-        for parameter, part in zip(parameters, flat.split([p.numel() for p in parameters]), strict=True):
+        for parameter, part in zip(parameters, torch.split(flat, [p.numel() for p in parameters]), strict=True):
             parameter.grad = part.view_as(parameter)
 
     def agreed(self, number: int) -> int:
@@ -59,7 +60,7 @@ def run_in_team(size: int, meeting_point: Path, work: Callable[..., None], *argu
         work(Team(), *arguments)
         return
     meeting_point.unlink(missing_ok=True)
-    multiprocessing.spawn(_worker, args=(size, meeting_point, work, arguments), nprocs=size)  # type: ignore[no-untyped-call]  # torch leaves it unhinted
+    spawn(_worker, args=(size, meeting_point, work, arguments), nprocs=size)  # type: ignore[no-untyped-call]  # torch leaves it unhinted
 
 
 def _worker(rank: int, size: int, meeting_point: Path, work: Callable[..., None], arguments: tuple[Any, ...]) -> None:

@@ -42,7 +42,7 @@ class UnetPlan:
     batch: int
     start_from: str = ""
     unet_rate: float = 1e-3
-    text_rate: float = 5e-4
+    text_rate: float = 1e-4
     flat_share: float = 0.5
     average_decay: float = 0.999
 

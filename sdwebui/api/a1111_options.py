@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from fastapi import FastAPI
 from starlette.requests import Request
 
 from sdwebui.api.identity import caller
-from sdwebui.domain.errors import InvalidRequest
+from sdwebui.domain.errors import InvalidRequest, SdWebuiError
+from sdwebui.domain.options import OPTIONS
 from sdwebui.service.library import LibraryService
 from sdwebui.service.options import OptionsService
 
 CHECKPOINT = "sd_model_checkpoint"
 MAX_KEYS = 1000
+OPTION_OF_CATALOG: Mapping[str, str] = {row.catalog: row.key for row in OPTIONS if row.catalog}
+"""The catalogue names its own kinds of file in an error ("checkpoint"); the caller knows the option."""
 
 
 class OptionsRoutes:
@@ -44,10 +48,18 @@ class OptionsRoutes:
             raise InvalidRequest("body", f"{len(values)} options", f"must have at most {MAX_KEYS} keys")
         username = caller(request).username
         shown = self._shown(username)
-        changed = {key: value for key, value in values.items() if key not in shown or shown[key] != value}
-        if changed:
+        changed = {key: value for key, value in values.items() if key not in shown or not _same(shown[key], value)}
+        try:
             self._options.set(username, changed)
+        except SdWebuiError as error:
+            error.field = OPTION_OF_CATALOG.get(error.field, error.field)
+            raise
 
     def _shown(self, username: str) -> dict[str, Any]:
         current = self._library.current_checkpoint(username)
         return {**self._options.get(username), CHECKPOINT: current.title if current else ""}
+
+
+def _same(shown: object, value: object) -> bool:
+    """Equal as JSON values: true is not 1."""
+    return shown == value and isinstance(shown, bool) == isinstance(value, bool)

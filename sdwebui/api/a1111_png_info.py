@@ -10,7 +10,7 @@ from fastapi import FastAPI
 
 from sdwebui.api.a1111_schemas import PngInfoBody
 from sdwebui.domain.errors import InvalidRequest
-from sdwebui.domain.image_metadata import read_image_text
+from sdwebui.domain.image_metadata import ImageText, read_image_text
 from sdwebui.domain.infotext import a1111_parameters, parse_infotext
 
 
@@ -23,13 +23,24 @@ class PngInfoRoutes:
 
     def png_info(self, body: PngInfoBody) -> dict[str, Any]:
         """The infotext as it stands in the file (`info`), taken apart (`parameters`), and all other text (`items`)."""
-        found = read_image_text(image_bytes("image", body.image))
+        found = _read(image_bytes("image", body.image))
         info = found.parameters
         return {
             "info": info,
             "items": dict(found.items),
             "parameters": a1111_parameters(parse_infotext(info)) if info else {},
         }
+
+
+def _read(data: bytes) -> ImageText:
+    """The text of a picture file. A decoding library's own words about a bad file do not go out."""
+    try:
+        return read_image_text(data)
+    except InvalidRequest as error:
+        if error.__cause__ is None:
+            raise
+        hint = "It is of another format, damaged or cut off. Send the whole file."
+        raise InvalidRequest("image", f"{len(data)} bytes", error.rule, hint) from error
 
 
 def image_bytes(field: str, text: str) -> bytes:

@@ -9,11 +9,24 @@ built, its rows leave `NOT_YET`.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic_core import PydanticCustomError
 
 from sdwebui.domain.errors import InvalidRequest
+
+
+def _no_switch(value: Any) -> Any:
+    if isinstance(value, bool):
+        raise PydanticCustomError("switch_for_number", "Input should be a number, not true or false")
+    return value
+
+
+Whole = Annotated[int, BeforeValidator(_no_switch)]
+Real = Annotated[float, BeforeValidator(_no_switch)]
+RealOrNone = Annotated[float | None, BeforeValidator(_no_switch)]
+"""Numbers of A1111's bodies: as JSON numbers or, as real clients send them, as text ("1.0"); true is not 1."""
 
 
 class Txt2ImgBody(BaseModel):
@@ -24,45 +37,45 @@ class Txt2ImgBody(BaseModel):
     prompt: str = ""
     negative_prompt: str = ""
     styles: list[str] = Field(default_factory=list)
-    seed: int = -1
-    subseed: int = -1
-    subseed_strength: float = 0.0
-    seed_resize_from_h: int = -1
-    seed_resize_from_w: int = -1
+    seed: Whole = -1
+    subseed: Whole = -1
+    subseed_strength: Real = 0.0
+    seed_resize_from_h: Whole = -1
+    seed_resize_from_w: Whole = -1
     sampler_name: str | None = None
     scheduler: str | None = None
-    batch_size: int = 1
-    n_iter: int = 1
-    steps: int = 50
-    cfg_scale: float = 7.0
-    width: int = 512
-    height: int = 512
+    batch_size: Whole = 1
+    n_iter: Whole = 1
+    steps: Whole = 50
+    cfg_scale: Real = 7.0
+    width: Whole = 512
+    height: Whole = 512
     restore_faces: bool | None = None
     tiling: bool | None = None
     do_not_save_samples: bool = False
     do_not_save_grid: bool = False
-    eta: float | None = None
-    denoising_strength: float = 0.75
-    s_min_uncond: float | None = None
-    s_churn: float | None = None
-    s_tmax: float | None = None
-    s_tmin: float | None = None
-    s_noise: float | None = None
+    eta: RealOrNone = None
+    denoising_strength: Real = 0.75
+    s_min_uncond: RealOrNone = None
+    s_churn: RealOrNone = None
+    s_tmax: RealOrNone = None
+    s_tmin: RealOrNone = None
+    s_noise: RealOrNone = None
     override_settings: dict[str, Any] = Field(default_factory=dict)
     override_settings_restore_afterwards: bool = True
     refiner_checkpoint: str | None = None
-    refiner_switch_at: float | None = None
+    refiner_switch_at: RealOrNone = None
     disable_extra_networks: bool = False
     firstpass_image: str | None = None
     comments: dict[str, Any] = Field(default_factory=dict)
     enable_hr: bool = False
-    firstphase_width: int = 0
-    firstphase_height: int = 0
-    hr_scale: float = 2.0
+    firstphase_width: Whole = 0
+    firstphase_height: Whole = 0
+    hr_scale: Real = 2.0
     hr_upscaler: str | None = None
-    hr_second_pass_steps: int = 0
-    hr_resize_x: int = 0
-    hr_resize_y: int = 0
+    hr_second_pass_steps: Whole = 0
+    hr_resize_x: Whole = 0
+    hr_resize_y: Whole = 0
     hr_checkpoint_name: str | None = None
     hr_sampler_name: str | None = None
     hr_scheduler: str | None = None

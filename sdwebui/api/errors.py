@@ -15,6 +15,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 
+from sdwebui.api.strict_bodies import UNKNOWN_FIELD
 from sdwebui.domain.errors import InvalidRequest, SdWebuiError, shortened
 
 MAX_FINDINGS = 20
@@ -27,9 +28,11 @@ _HTTP_NAMES: Mapping[int, str] = {
 }
 _HTTP_SENTENCES: Mapping[int, str] = {
     400: "The request body could not be read: it must be valid JSON in UTF-8, not nested too deeply.",
-    404: "There is nothing at {path}. The addresses that exist are listed at /docs.",
+    404: "Not Found: there is nothing at {path}. The addresses that exist are listed at /docs.",
     405: "{path} does not take the method {method}. The header Allow and /docs say which it takes.",
 }
+"""Clients of A1111's API look for the words "Not Found" in the answer of a route that is not there."""
+_EXCERPT_CHARACTERS = 60
 
 
 def error_answer(error: SdWebuiError, errors: Sequence[Mapping[str, str]] = ()) -> JSONResponse:
@@ -52,13 +55,16 @@ def add_error_handlers(app: FastAPI) -> None:
     app.add_exception_handler(Exception, _on_unforeseen)
 
 
-def from_validation(findings: Sequence[Mapping[str, Any]]) -> tuple[InvalidRequest, list[dict[str, str]]]:
+def from_validation(
+    findings: Sequence[Mapping[str, Any]], body: object = None
+) -> tuple[InvalidRequest, list[dict[str, str]]]:
     """The findings of pydantic as one error for the first and a list of all.
 
     Args:
         findings: `ValidationError.errors()`: each with "loc", "msg", "input", "type".
+        body: the text of a body that is no JSON, to show the place at fault.
     """
-    all_errors = [_as_error(finding) for finding in findings[:MAX_FINDINGS]]
+    all_errors = [_as_error(finding, body) for finding in findings[:MAX_FINDINGS]]
     return all_errors[0], [{"field": error.field, "detail": error.detail} for error in all_errors]
 
 
@@ -68,10 +74,12 @@ async def _on_error(_: Request, error: Exception) -> JSONResponse:
     return error_answer(error)
 
 
-async def _on_invalid(_: Request, error: Exception) -> JSONResponse:
+async def _on_invalid(request: Request, error: Exception) -> JSONResponse:
     if not isinstance(error, RequestValidationError):
         raise error
-    return error_answer(*from_validation(error.errors()))
+    if isinstance(error.body, bytes):  # the framework reads JSON only from a body that is announced as such
+        return error_answer(*_other_content_type(request.headers.get("content-type", "")))
+    return error_answer(*from_validation(error.errors(), error.body))
 
 
 async def _on_http(request: Request, error: Exception) -> JSONResponse:
@@ -96,15 +104,35 @@ async def _on_unforeseen(_: Request, __: Exception) -> JSONResponse:
     return error_answer(SdWebuiError(detail))
 
 
-def _as_error(finding: Mapping[str, Any]) -> InvalidRequest:
+def _other_content_type(given: str) -> tuple[InvalidRequest, list[dict[str, str]]]:
+    hint = "Send the same body with the header Content-Type: application/json."
+    error = InvalidRequest("Content-Type", given, "must be application/json", hint)
+    return error, [{"field": error.field, "detail": error.detail}]
+
+
+def _as_error(finding: Mapping[str, Any], body: object) -> InvalidRequest:
     field = ".".join(str(part) for part in finding["loc"] if part not in ("body", "query", "path")) or "body"
     if finding["type"] == "json_invalid":
-        return InvalidRequest("body", finding.get("ctx", {}).get("error", ""), "must be valid JSON")
+        return _no_json(finding, body if isinstance(body, str) else "")
+    if finding["type"] == UNKNOWN_FIELD:
+        nearest = finding["ctx"]["nearest"]
+        hint = f"Did you mean {nearest!r}?" if nearest else "Leave it out; /docs lists the fields."
+        return InvalidRequest(field, finding.get("input"), "is no field of this request", hint)
     if finding["type"] == "missing" and field == "body":
         return InvalidRequest("body", "", "must be a JSON object", "Send it with Content-Type: application/json.")
     if finding["type"] == "missing":
         return InvalidRequest(field, None, "must be given")
     return InvalidRequest(field, finding.get("input"), _rule(str(finding["msg"])))
+
+
+def _no_json(finding: Mapping[str, Any], text: str) -> InvalidRequest:
+    """Where the text stops being JSON, and what the parser expected there."""
+    place = next((part for part in finding["loc"] if isinstance(part, int)), 0)
+    line, start = text.count("\n", 0, place) + 1, text.rfind("\n", 0, place) + 1
+    excerpt = text[max(start, place - _EXCERPT_CHARACTERS // 2) :].partition("\n")[0][:_EXCERPT_CHARACTERS]
+    reason = str(finding.get("ctx", {}).get("error", "")).rstrip(".")
+    hint = f"Line {line}, column {place - start + 1}: {reason[:1].lower()}{reason[1:]}."
+    return InvalidRequest("body", excerpt, "must be valid JSON", hint)
 
 
 def _rule(message: str) -> str:

@@ -29,6 +29,7 @@ from sdwebui.api.request_rules import (
     refuse_method,
     refuse_path,
     refuse_size,
+    shows_nothing,
     wants_page,
 )
 from sdwebui.api.response_headers import is_plain, leaving
@@ -121,7 +122,8 @@ class Guard:
 
     async def _checked(self, scope: Scope, receive: Receive, answer: _Answer) -> None:
         is_open = (scope["method"], scope["path"]) in OPEN
-        has_own_proof = is_open or bool((header(scope, b"authorization") or "").strip())
+        has_credentials = bool((header(scope, b"authorization") or "").strip())
+        has_own_proof = is_open or has_credentials or shows_nothing(scope)
         refusal = (
             refuse_size(scope, self._rules.sizes, is_open=is_open)
             or refuse_host(scope, self._rules.hosts)

@@ -1,7 +1,7 @@
 """The durable job API, `/api/v1`: hand a job in, look at it, follow it, cancel it, fetch its pictures.
 
 A job is on disk when POST answers; whoever has its id may go away and come back. To offer another kind of job: its name
-in `KINDS` and its body in `JobOrder`.
+in `KINDS` and its body in `JobOrder`. Bodies are strict here (`strict_bodies.py`), unlike those of `/sdapi`.
 """
 
 from __future__ import annotations
@@ -12,13 +12,14 @@ from contextlib import aclosing
 from typing import Annotated, Any
 
 from fastapi import FastAPI, Header, Query
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
 from sdwebui.api.a1111_schemas import Txt2ImgBody
 from sdwebui.api.identity import caller
 from sdwebui.api.requests_from_api import RequestReader
+from sdwebui.api.strict_bodies import StrictBody
 from sdwebui.api.threads import Threads
 from sdwebui.api.watching import JobWatch, Sight
 from sdwebui.domain.errors import InvalidRequest, NotFound
@@ -34,13 +35,15 @@ SHOWN_PROMPT_CHARACTERS = 300
 _END = "-end"
 
 
-class JobOrder(BaseModel):
+class Txt2ImgOrder(Txt2ImgBody, StrictBody):
+    """A1111's fields without A1111's patience: a misspelt field or a number as text is refused."""
+
+
+class JobOrder(StrictBody):
     """What POST /api/v1/jobs takes."""
 
-    model_config = ConfigDict(extra="forbid")
-
     kind: str = Field(description="Kind of job: " + ", ".join(KINDS))
-    request: Txt2ImgBody = Field(description="The same fields as in /sdapi/v1/txt2img")
+    request: Txt2ImgOrder = Field(description="The same fields as in /sdapi/v1/txt2img")
 
 
 class JobRoutes:

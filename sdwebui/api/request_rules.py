@@ -174,8 +174,9 @@ def refuse_method(scope: Scope) -> Refusal | None:
     """Only the methods that some route could have."""
     if scope["type"] == "websocket" or scope["method"] in KNOWN_METHODS:
         return None
-    detail = f"The method {shortened(scope['method'])} is not used here. Use {', '.join(sorted(KNOWN_METHODS))}."
-    return Refusal(status=405, error="InvalidRequest", detail=detail)
+    known = ", ".join(sorted(KNOWN_METHODS))
+    detail = f"The method {shortened(scope['method'])} is not used here. Use {known}."
+    return Refusal(status=405, error="InvalidRequest", detail=detail, headers=((b"allow", known.encode()),))
 
 
 def refuse_cross_site(scope: Scope, *, has_own_proof: bool) -> Refusal | None:
@@ -207,6 +208,16 @@ def refuse_cross_site(scope: Scope, *, has_own_proof: bool) -> Refusal | None:
         detail="This request changes something but does not show that it comes from this server's own page. "
         "Programs: send the header Authorization (Basic or Bearer), or Origin equal to this server's address.",
     )
+
+
+def shows_nothing(scope: Scope) -> bool:
+    """True for an API call without cookie and without credentials: it can change nothing, so it is asked who it is.
+
+    Only for `has_own_proof` of `refuse_cross_site`, which refuses a call that says it comes from another site first.
+    """
+    has_cookie = header(scope, b"cookie") is not None
+    has_credentials = bool((header(scope, b"authorization") or "").strip())
+    return scope["path"].lower().startswith(API_PREFIXES) and not (has_cookie or has_credentials)
 
 
 def wants_page(scope: Scope) -> bool:

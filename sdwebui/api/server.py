@@ -28,6 +28,7 @@ from sdwebui.api.metrics import HttpMetrics
 from sdwebui.api.request_rules import RequestRules
 from sdwebui.api.requests_from_api import RequestReader
 from sdwebui.api.threads import Threads
+from sdwebui.api.unknown_paths import UnknownPaths
 from sdwebui.api.watching import JobWatch
 from sdwebui.service.accounts import AccountService
 from sdwebui.service.generation import GenerationService
@@ -93,6 +94,7 @@ def create_app(
     LoginRoutes(services.accounts, threads, secret=rules.secret, session_days=rules.session_days).add_to(app)
     _add_routes(app, services, threads, metrics)
     _add_docs(app)
+    UnknownPaths(app.router.routes).add_to(app)
     if mount_page is not None:
         mount_page(app)
     return Guard(

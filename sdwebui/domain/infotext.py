@@ -21,7 +21,7 @@ from dataclasses import dataclass
 
 from sdwebui.domain.catalog import AUTOMATIC, find_sampler, find_schedule, split_sampler_name
 from sdwebui.domain.emphasis import EMPHASIS_MODES
-from sdwebui.domain.errors import NotFound, shortened
+from sdwebui.domain.errors import InvalidRequest, NotFound, shortened
 from sdwebui.domain.requests import ResolvedRequest
 
 _NEGATIVE = "Negative prompt:"
@@ -108,6 +108,26 @@ def parse_infotext(text: str) -> ParsedInfotext:
             sides[side].append(one)
     prompt, negative_prompt = ("\n".join(side) for side in sides)
     return ParsedInfotext(prompt=prompt, negative_prompt=negative_prompt, params=dict(params))
+
+
+def check_prompt_lines(field: str, text: str) -> None:
+    """Refuse a prompt that no reader could find again in an infotext: pasted parameters, most of the time.
+
+    Args:
+        field: "prompt" or "negative_prompt".
+        text: what stands in it. Any kind of line break counts, as other programs' readers know them all.
+
+    Raises:
+        InvalidRequest: a line starts like the negative prompt of an infotext, or the last one is its parameters.
+    """
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    hint = "Press 'Read parameters', or remove that line."
+    if any(line.startswith(_NEGATIVE) for line in lines):
+        rule = f"holds a line that starts with '{_NEGATIVE}', which generation parameters do"
+        raise InvalidRequest(field, text, rule, hint)
+    params = list(_params(lines[-1])) if lines else []
+    if len(params) >= _MIN_PARAMS and {"Steps", "Seed"} <= {key for key, _ in params}:
+        raise InvalidRequest(field, text, "ends in a line of generation parameters", hint)
 
 
 def a1111_parameters(parsed: ParsedInfotext) -> dict[str, object]:

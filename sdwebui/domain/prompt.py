@@ -2,7 +2,7 @@
 
 One prompt is read in this order (A1111 1.10.1): `#` comments are cut, `<kind:name:numbers>` tags taken out, the rest
 is split at AND, each part is expanded over the steps (`prompt_schedule.py`) and each text gets its emphasis
-(`emphasis.py`). Nothing here raises and nothing recurses; time is linear in the text for a given number of steps.
+(`emphasis.py`). No text raises and nothing recurses; time is linear in the text for a given number of steps.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sdwebui.domain.emphasis import MAX_WEIGHT, Piece, parse_emphasis
-from sdwebui.domain.errors import shortened
+from sdwebui.domain.errors import InvalidRequest, shortened
 from sdwebui.domain.prompt_schedule import StepCount, expand_schedule
 
 _COMMENT_LINE = re.compile(r"(?:\A|\n)#[^\n]*(?:\n|\Z)")
@@ -120,7 +120,7 @@ def parse_prompt(
     hires_steps: int = 0,
     old_timelines: bool = False,
 ) -> ParsedPrompt:
-    """Read a prompt. Never raises: what is malformed is text.
+    """Read a prompt. No text raises: what is malformed is text.
 
     Args:
         text: the prompt as the user wrote it.
@@ -129,7 +129,12 @@ def parse_prompt(
         calls_per_step: 2 for second-order samplers, else 1; `until_step` then counts model calls (A1111).
         hires_steps: UI steps of the second pass, to get that pass's schedule; 0 for the first pass.
         old_timelines: A1111's option "Old prompt editing timelines".
+
+    Raises:
+        InvalidRequest: `steps` is less than 1.
     """
+    if steps < 1:
+        raise InvalidRequest("steps", steps, "must be a whole number from 1")
     count = StepCount(
         steps=(hires_steps or steps) * calls_per_step,
         first_pass_steps=steps * calls_per_step if hires_steps else 0,
@@ -141,6 +146,12 @@ def parse_prompt(
     plain, networks, warnings = take_network_tags(plain)
     parts = tuple(_subprompt(*_part_weight(part), count) for part in _AND.split(plain))
     return ParsedPrompt(subprompts=parts, networks=networks, warnings=warnings)
+
+
+def split_parts(text: str, *, is_negative: bool = False) -> tuple[str, ...]:
+    """The texts between AND, weights included, without comments and network tags; a negative prompt is one text."""
+    plain = strip_comments(text)
+    return (plain,) if is_negative else tuple(_AND.split(take_network_tags(plain)[0]))
 
 
 def strip_comments(text: str) -> str:

@@ -19,6 +19,14 @@ MAX_SIDE_PX = 4096
 MIN_SIDE_PX = 64
 MAX_IMAGES_PER_JOB = 100
 MAX_BATCH_SIZE = 16
+MAX_BATCH_PIXELS = MAX_SIDE_PX**2
+"""Pixels of the pictures that are made at once."""
+MAX_AND_PARTS = 32
+"""Parts of a prompt: each is a row of every UNet call."""
+MAX_CHUNKS = 64
+"""Chunks of 75 tokens of a text, of every part and at every step."""
+MAX_ENCODED_CHUNKS = 2048
+"""Chunks of all different texts of a prompt together, which are in memory at once: 236 KB each for SD1."""
 MAX_SEED = 2**63 - 1
 
 
@@ -160,6 +168,19 @@ def check_request(request: Txt2ImgRequest) -> None:
     _check_integer("seed", request.seed, -1, MAX_SEED)
     if request.clip_skip is not None:
         _check_integer("clip_skip", request.clip_skip, 1, 12)
+
+
+def check_batch_pixels(width_px: int, height_px: int, batch_size: int) -> None:
+    """Refuse a batch that is too large to be made at once.
+
+    Raises:
+        InvalidRequest: its pictures together have more pixels than `MAX_BATCH_PIXELS`.
+    """
+    pixels = width_px * height_px * batch_size
+    if pixels > MAX_BATCH_PIXELS:
+        size = f"pixels at once of pictures of {width_px}x{height_px}, more than {MAX_BATCH_PIXELS}"
+        hint = f"Use at most {MAX_BATCH_PIXELS // (width_px * height_px)}, or smaller pictures."
+        raise InvalidRequest("batch_size", batch_size, f"makes {pixels} {size}", hint)
 
 
 def _check_length(field: str, text: str) -> None:

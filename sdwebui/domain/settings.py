@@ -19,7 +19,7 @@ from typing import Any
 from sdwebui.domain.errors import ConfigurationError, shortened
 
 ENVIRONMENT_PREFIX = "SDWEBUI_"
-_DEVICES = re.compile(r"auto|cpu|mps|cuda(:\d+)?(,cuda:\d+)*")
+_DEVICES = re.compile(r"auto|cpu|cuda(:\d+)?")
 _SWITCHES = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
 
 
@@ -95,25 +95,30 @@ class Settings:
         default=Path("data"), metadata=_about("Folder of the database, pictures, uploads, caches and logs.")
     )
     models_dir: Path = field(default=Path("models"), metadata=_about("Folder of model files, by kind."))
-    extensions_dir: Path = field(default=Path("extensions"), metadata=_about("Folder of extensions."))
+    extensions_dir: Path = field(
+        default=Path("extensions"),
+        metadata=_about("Folder of extensions; this version names what it finds there and loads nothing."),
+    )
     database: str = field(
         default="", metadata=_about("SQLAlchemy URL of the database; empty for the file sdwebui.db in the data folder.")
     )
     device: str = field(
         default="auto",
         metadata=_about(
-            "Device that makes pictures: auto, cpu, or cuda:N, several with commas.",
-            pattern=(_DEVICES, "must be auto, cpu, mps or cuda:N, several cuda:N joined by commas"),
+            "Device that makes pictures: auto, cpu or cuda:N.",
+            pattern=(_DEVICES, "must be auto, cpu, cuda or cuda:N"),
         ),
     )
     accelerator: str = field(
-        default="", metadata=_about("Name of the UNet accelerator; empty for what the options say.")
+        default="", metadata=_about("UNet backend for every picture (eager, fused); empty for what the options say.")
     )
     runner: str = field(
         default="local",
-        metadata=_about("Where jobs run: in a process on this machine, or on a Ray cluster.", choices=("local", "ray")),
+        metadata=_about("Where jobs run: local is a process on this machine.", choices=("local",)),
     )
-    safe_mode: bool = field(default=False, metadata=_about("Start without extensions and accelerators."))
+    safe_mode: bool = field(
+        default=False, metadata=_about("Start without extensions and accelerators, whatever the options say.")
+    )
     log_level: str = field(
         default="info",
         metadata=_about("Least important messages to log.", choices=("debug", "info", "warning", "error")),

@@ -19,6 +19,7 @@ from sdwebui.domain.chunks import Chunk, TextTokenizer, chunk_pieces
 from sdwebui.domain.emphasis import parse_emphasis
 from sdwebui.domain.errors import InvalidRequest
 from sdwebui.domain.prompt import SubPrompt, parse_prompt
+from sdwebui.domain.requests import MAX_CHUNKS, MAX_ENCODED_CHUNKS
 from sdwebui.engine.calls import EncodeText
 from sdwebui.engine.weights import LoadedModel
 
@@ -120,7 +121,7 @@ class Conditioner:
         """Encode the prompts of a request.
 
         Raises:
-            InvalidRequest: clip skip is more than the encoder has layers.
+            InvalidRequest: clip skip is more than the encoder has layers, or a prompt has more chunks than allowed.
         """
         request = call.request
         _check_clip_skip(request.clip_skip, model)
@@ -131,6 +132,8 @@ class Conditioner:
         request = call.request
         parsed = parse_prompt(request.prompt, call.calls)
         (negative,) = parse_prompt(request.negative_prompt, call.calls, is_negative=True).subprompts
+        padding = self._checked_chunks("negative_prompt", (negative,), call)
+        self._checked_chunks("prompt", parsed.subprompts, call, padding if request.pad_conds else 1)
         parts = [self._scheduled(part, call, model) for part in parsed.subprompts]
         length = max(part.tokens for part in parts)
         conditioning = Conditioning(
@@ -139,6 +142,26 @@ class Conditioner:
             warnings=parsed.warnings,
         )
         return self._padded(conditioning, call, model) if request.pad_conds else conditioning
+
+    def _checked_chunks(self, field: str, parts: Sequence[SubPrompt], call: EncodeText, at_least: int = 1) -> int:
+        """Chunks of the longest text of a prompt, at least `at_least`, as which all its texts will be stored.
+
+        Raises:
+            InvalidRequest: a text alone, or all together, have more than the allowed number.
+        """
+        prompt = getattr(call.request, field)
+        texts = {one.text for part in parts for one in part.schedule}
+        longest = at_least
+        for text in texts:
+            longest = max(longest, len(self._chunks(text, call.request.emphasis, call.request.comma_backtrack)))
+            if longest > MAX_CHUNKS:
+                rule = f"takes {longest} chunks of 75 tokens, more than the {MAX_CHUNKS} allowed"
+                raise InvalidRequest(field, prompt, rule, "Shorten it.")
+            if longest * len(texts) > MAX_ENCODED_CHUNKS:
+                rule = f"has {len(texts)} different texts of up to {longest} chunks of 75 tokens"
+                hint = f"Shorten it: texts times chunks may be at most {MAX_ENCODED_CHUNKS}."
+                raise InvalidRequest(field, prompt, rule, hint)
+        return longest
 
     def _padded(self, conditioning: Conditioning, call: EncodeText, model: LoadedModel) -> Conditioning:
         """Bring prompt and negative prompt to one length with copies of the empty prompt (option "Pad conds")."""

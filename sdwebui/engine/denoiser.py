@@ -39,6 +39,11 @@ PREDICTIONS: Mapping[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {
 Answer = Tensor | tuple[Tensor, Tensor]
 
 
+def always(_call: Denoise) -> bool:
+    """Every call is wanted until it is done."""
+    return True
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class _Row:
     """One UNet row: what it denoises, and the text states [1, 77·k, C] that guide it."""
@@ -58,19 +63,28 @@ class Denoiser:
         self._max_rows = max_rows
         self._stacks: OrderedDict[tuple[int, ...], tuple[Tensor, tuple[Tensor, ...]]] = OrderedDict()
 
-    def run(self, calls: Sequence[Denoise], model: LoadedModel) -> list[Answer]:
-        """Answers to calls that all need `model` and have latents of one shape, in order."""
+    def run(
+        self, calls: Sequence[Denoise], model: LoadedModel, is_wanted: Callable[[Denoise], bool] = always
+    ) -> list[Answer | None]:
+        """Answers to calls that all need `model` and have latents of one shape, in order.
+
+        Args:
+            calls: what to denoise.
+            model: what to run.
+            is_wanted: asked for every call before each UNet batch: the rows of a call that is not wanted any more
+                are left out, and its answer is None unless all were done by then.
+        """
         rows = [row for call in calls for row in _rows(call)]
         by_length = sorted(range(len(rows)), key=lambda number: rows[number].states.shape[1])
         denoised: dict[int, Tensor] = {}
         for _, group in groupby(by_length, key=lambda number: rows[number].states.shape[1]):
-            numbers = list(group)
-            for first in range(0, len(numbers), self._max_rows):
-                batch = numbers[first : first + self._max_rows]
+            waiting = list(group)
+            while waiting := [number for number in waiting if is_wanted(rows[number].call)]:
+                batch, waiting = waiting[: self._max_rows], waiting[self._max_rows :]
                 outputs = self._run_batch([rows[number] for number in batch], model)
                 denoised.update(zip(batch, outputs, strict=True))
-        ordered = iter(denoised[number] for number in range(len(rows)))
-        return [_guided(call, [next(ordered) for _ in _rows(call)]) for call in calls]
+        ordered = iter([denoised.get(number) for number in range(len(rows))])
+        return [_answer(call, [next(ordered) for _ in _rows(call)]) for call in calls]
 
     def _run_batch(self, rows: Sequence[_Row], model: LoadedModel) -> Sequence[Tensor]:
         """Denoised latents [1, C, h, w] of each row, float32, on the device."""
@@ -109,6 +123,11 @@ def _is_plain(call: Denoise) -> bool:
     """True when guidance cancels out exactly: uncond + 1 · (cond − uncond) = cond, so one row is enough."""
     parts = call.conditioning.parts
     return not call.needs_unconditional and len(parts) == 1 and parts[0].weight * call.cfg_scale == 1
+
+
+def _answer(call: Denoise, denoised: Sequence[Tensor | None]) -> Answer | None:
+    done = [one for one in denoised if one is not None]
+    return _guided(call, done) if len(done) == len(denoised) else None
 
 
 def _guided(call: Denoise, denoised: Sequence[Tensor]) -> Answer:

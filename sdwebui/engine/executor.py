@@ -1,4 +1,7 @@
-"""Runs calls on the device, turns torch's errors into ours. To add a kind of call: a row in `Executor._handlers`."""
+"""Runs calls on the device, turns torch's errors into ours. To add a kind of call: a row in `Executor._handlers`.
+
+`Denoise` calls have their own way in, `Executor.run_together`: many at once, in pieces that can be stopped between.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,7 @@ from torch import Tensor
 from sdwebui.domain.errors import OutOfMemory
 from sdwebui.engine.calls import Call, Decode, Denoise, EncodeText, ModelState, Prepare
 from sdwebui.engine.conditioning import Conditioner
-from sdwebui.engine.denoiser import Answer, Denoiser
+from sdwebui.engine.denoiser import Answer, Denoiser, always
 from sdwebui.engine.devices import Device
 from sdwebui.engine.preview import preview_png
 from sdwebui.engine.weights import LoadedModel, WeightStore
@@ -39,7 +42,6 @@ class Executor:
         self._handlers: Mapping[type, Callable[[Any, LoadedModel], Any]] = {
             Prepare: lambda _call, model: model,
             EncodeText: conditioner.encode,
-            Denoise: lambda call, model: denoiser.run([call], model)[0],
             Decode: self._decode,
         }
 
@@ -48,7 +50,7 @@ class Executor:
         return self._store.holds(state)
 
     def run_one(self, call: Call) -> Any:
-        """The answer to one call of any kind.
+        """The answer to one call of any kind but `Denoise`.
 
         Raises:
             ModelUnusable: the model cannot be loaded.
@@ -57,10 +59,15 @@ class Executor:
         with self._translated(call):
             return self._handlers[type(call)](call, self._bring(call.state))
 
-    def run_together(self, calls: Sequence[Denoise]) -> Sequence[Answer]:
-        """Answers to calls of one state and one latent shape. Raises like `run_one`."""
+    def run_together(
+        self, calls: Sequence[Denoise], is_wanted: Callable[[Denoise], bool] = always
+    ) -> Sequence[Answer | None]:
+        """Answers to calls of one state and one latent shape, None for one that is given up; see `Denoiser.run`.
+
+        Raises like `run_one`.
+        """
         with self._translated(calls[0]):
-            return self._denoiser.run(calls, self._bring(calls[0].state))
+            return self._denoiser.run(calls, self._bring(calls[0].state), is_wanted)
 
     def preview(self, call: Denoise, answer: Answer) -> bytes:
         """A small PNG of the clean latents that a step predicted; empty when there is nothing to see."""

@@ -35,10 +35,13 @@ class Runs(Protocol):
         """True when the state is in memory."""
 
     def run_one(self, call: Call) -> Any:
-        """The answer to a call."""
+        """The answer to a call of any kind but `Denoise`."""
 
-    def run_together(self, calls: Sequence[Denoise]) -> Sequence[Any]:
-        """Answers to `Denoise` calls of one state and one latent shape."""
+    def run_together(self, calls: Sequence[Denoise], is_wanted: Callable[[Denoise], bool]) -> Sequence[Any]:
+        """Answers to `Denoise` calls of one state and one latent shape; None for one that was not wanted any more.
+
+        `is_wanted` is asked before each piece of the work.
+        """
 
     def preview(self, call: Denoise, answer: Any) -> bytes:
         """A small PNG, may be empty."""
@@ -61,6 +64,11 @@ class _Job:
     started_at: float = 0.0
     warnings: list[str] = field(default_factory=list)
     running: list[_Running] = field(default_factory=list)
+
+    @property
+    def is_wanted(self) -> bool:
+        """False when its pictures in work are about to be given up."""
+        return not (self.cancelled or self.skipping)
 
 
 @dataclass(kw_only=True, eq=False)
@@ -121,14 +129,14 @@ class Loop:
         self._arrivals.put(job)
 
     def cancel(self, job_id: str) -> None:
-        """Stop a job before its next model call; thread-safe. Unknown ids are ignored."""
+        """Stop a job before its next UNet batch; thread-safe. Unknown ids are ignored."""
         with self._jobs_lock:
             job = self._jobs.get(job_id)
         if job is not None:
             job.cancelled = True
 
     def skip(self, job_id: str) -> None:
-        """Give up a job's pictures in work before their next model call; thread-safe. Unknown ids are ignored."""
+        """Give up a job's pictures in work before their next UNet batch; thread-safe. Unknown ids are ignored."""
         with self._jobs_lock:
             job = self._jobs.get(job_id)
         if job is not None:
@@ -238,7 +246,7 @@ class Loop:
             key = tuple(one.call.x.shape) if isinstance(one.call, Denoise) else id(one)
             groups.setdefault(key, []).append(one)
         for group in groups.values():
-            alive = [one for one in group if one.job.running and not one.job.cancelled]
+            alive = [one for one in group if one.job.running and one.job.is_wanted]
             for one, answer in self._answers(alive):
                 self._advance(one, answer, running)
         return [one for one in running if one in one.job.running]
@@ -247,18 +255,25 @@ class Loop:
         """The group's answers. When a batch fails, each picture is tried alone, so that only the faulty job fails."""
         if len(group) > 1:
             try:
-                answers = self._device.run_together([one.call for one in group if isinstance(one.call, Denoise)])
-                return list(zip(group, answers, strict=True))
+                return list(zip(group, self._denoised(group), strict=True))
             except Exception:
                 logger.exception("a batch of %s pictures failed; they are tried one by one", len(group))
         found = []
         for one in group:
             with self._failing(one.job):
-                found.append((one, self._device.run_one(one.call)))
+                is_denoise = isinstance(one.call, Denoise)
+                found.append((one, self._denoised([one])[0] if is_denoise else self._device.run_one(one.call)))
         return found
 
+    def _denoised(self, group: Sequence[_Running]) -> Sequence[Any]:
+        """Answers to the `Denoise` calls of a group; None where the job ended or skips meanwhile."""
+        calls = [one.call for one in group if isinstance(one.call, Denoise)]
+        jobs = {id(one.call): one.job for one in group}
+        return self._device.run_together(calls, lambda call: jobs[id(call)].is_wanted)
+
     def _advance(self, one: _Running, answer: Any, running: list[_Running]) -> None:
-        if one not in one.job.running:
+        is_given_up = isinstance(one.call, Denoise) and answer is None
+        if one not in one.job.running or is_given_up:
             return
         with self._failing(one.job):
             if isinstance(one.call, Denoise):

@@ -67,6 +67,12 @@ def dpm_adaptive(
     Every step is done with order 2 and with order 3 from the same calls; their difference decides whether it counts
     and how long the next one is. The controller is k-diffusion's integral one with a limiter (Söderlind 2003).
 
+    Of all samplers this one alone does not promise that a batch equals its single pictures. The steps are each
+    picture's own, but a UNet batch of another size rounds differently (about 1e-6); that changes the error, the error
+    all later step lengths and with them what the fresh noise is multiplied by. Measured in batches of 3 with a
+    trained model, single pixels differ by 1 of 255 at CFG scale 3 and by up to 15 at 7. Alone, a seed gives the same
+    picture every time.
+
     Args:
         x: start latents [1, C, h, w], noise included.
         sigmas: noise levels; only the first and the last above 0 count. The result keeps the noise of the latter.

@@ -159,8 +159,16 @@ class AccountService:
         logger.info("password changed: %s", username)
 
     def disable(self, username: str, disabled: bool = True) -> None:
-        """Switch an account off (its sessions end, its tokens stop working) or on again. Raises `NotFound`."""
-        self._require(username)
+        """Switch an account off (its sessions end, its tokens stop working) or on again.
+
+        Raises:
+            NotFound: no such account.
+            InvalidRequest: it is the last enabled administrator: nobody could let people in any more.
+        """
+        account = self._require(username)
+        if disabled and self._enabled_administrators() == [account]:
+            rule = "must not be the last enabled administrator"
+            raise InvalidRequest("username", username, rule, "Add or enable another administrator first.")
         self._store.set_disabled(username, disabled)
         logger.info("account %s: %s", "disabled" if disabled else "enabled", username)
 
@@ -248,6 +256,9 @@ class AccountService:
             if len(self._cache) >= _BASIC_CACHE_ENTRIES:
                 self._cache.clear()
             self._cache[key] = _RecentBasic(password_hash=found[1], until=self._clock() + _BASIC_CACHE_S)
+
+    def _enabled_administrators(self) -> Sequence[Account]:
+        return [account for account in self._store.accounts() if account.role == "admin" and not account.disabled]
 
     def _require(self, username: str) -> Account:
         found = self._store.password_hash(username)

@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from queue import Empty, SimpleQueue
 
@@ -35,7 +35,7 @@ from sdwebui.ports import DeviceStatus, JobStore, Runner
 from sdwebui.service.events import EventFeed, EventHub
 from sdwebui.service.fair_queue import FairQueue, checkpoint_path
 from sdwebui.service.outcomes import Outcome, first_problem, log_end, outcome_of, worker_died
-from sdwebui.service.progress import JobBoard
+from sdwebui.service.progress import JobBoard, share_stored
 from sdwebui.service.recording import PictureRecorder
 
 logger = logging.getLogger(__name__)
@@ -192,16 +192,21 @@ class Dispatcher:
         return job
 
     def progress(self, job_id: str) -> JobProgress | None:
-        """Where an unfinished job is; None for one that is neither queued nor running here."""
+        """Where an unfinished job is; None for one that is neither queued nor running here.
+
+        One that runs again is never further back than the pictures that its earlier attempts have stored.
+        """
         with self._lock:
-            running, is_running = len(self._active), job_id in self._active
-            place = None if is_running else self._queue.positions().get(job_id)
-        if is_running:
-            return self._board.progress(job_id)
-        if place is None:
+            running, active = len(self._active), self._active.get(job_id)
+            waiting = None if active else self._queue.find(job_id)
+            place = self._queue.positions()[job_id] if waiting else 0
+        if active is not None:
+            newest = self._board.progress(job_id)
+            return replace(newest, progress=max(newest.progress, share_stored(active.job)))
+        if waiting is None:
             return None
-        position = running + place
-        return JobProgress(job_id=job_id, position=position, eta_s=self._board.seconds_per_job * (position + 1))
+        eta_s = self._board.seconds_per_job * (running + place + 1)
+        return JobProgress(job_id=job_id, progress=share_stored(waiting), position=running + place, eta_s=eta_s)
 
     def feed(self, owner: str) -> EventFeed:
         """The owner's jobs as they change."""

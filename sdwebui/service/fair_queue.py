@@ -43,6 +43,10 @@ class FairQueue:
             self._jobs[job.id] = job
             insort(self._owners.setdefault(job.owner, []), _Waiting(job.created_at, job.id))
 
+    def find(self, job_id: str) -> JobRecord | None:
+        """A job that waits here, left where it is; None for another one."""
+        return self._jobs.get(job_id)
+
     def remove(self, job_id: str) -> JobRecord | None:
         """Take a job out, wherever it stands; None when it does not wait here."""
         job = self._jobs.pop(job_id, None)

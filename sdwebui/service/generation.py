@@ -10,16 +10,21 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from sdwebui.domain.errors import NotFound, Overloaded, StorageFull
+from sdwebui.domain.errors import InvalidRequest, NotFound, Overloaded, StorageFull
 from sdwebui.domain.requests import Txt2ImgRequest
 from sdwebui.domain.results import ImageRecord, JobProgress, JobRecord, JobState
 from sdwebui.ports import Account, DeviceStatus, ImageStore, JobStore
 from sdwebui.service.dispatch import Dispatcher
 from sdwebui.service.events import EventFeed
+from sdwebui.service.fair_queue import checkpoint_path
 from sdwebui.service.options import OptionsService
 from sdwebui.service.resolve import Resolver
 
 logger = logging.getLogger(__name__)
+
+
+_NOT_GIVEN = frozenset({"pad_conds", "comma_backtrack", "previews_every_steps", "accelerator", "checkpoint"})
+"""Fields of a resolved request that no person gives (the checkpoint is compared by its path)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,10 +89,11 @@ class GenerationService:
         Args:
             request: what the person asked for.
             owner: user name of the person.
-            idempotency_key: a repeated key of the same owner gives the first job back instead of a second one.
+            idempotency_key: the same request with the same key of the same owner gives the first job back instead of
+                a second one.
 
         Raises:
-            InvalidRequest: a field breaks a rule.
+            InvalidRequest: a field breaks a rule, or the key belongs to another request of this owner.
             NotFound: unknown checkpoint, sampler or schedule.
             ModelUnusable: the checkpoint cannot be used.
             Overloaded: the queue is full or the server is stopping; with `retry_after_s`.
@@ -108,6 +114,9 @@ class GenerationService:
         if stored.id == job.id:
             logger.info("job %s queued: %s, %d steps, %s", job.id, resolved.sampler, resolved.steps, owner)
             self._dispatcher.add(stored)
+        elif not _is_same_request(stored, job, any_seed=request.seed == -1):
+            rule = "belongs to another request"
+            raise InvalidRequest("Idempotency-Key", idempotency_key, rule, "Use a new key for each new request.")
         return stored
 
     def job(self, job_id: str, *, viewer: Account) -> JobRecord:
@@ -181,6 +190,13 @@ class GenerationService:
                 f"The disk for pictures has {free / 2**20:.0f} MB free, less than the {needed / 2**20:.0f} MB that must"
                 " stay free. No job is accepted until there is space: delete old pictures or enlarge the disk."
             )
+
+
+def _is_same_request(stored: JobRecord, job: JobRecord, *, any_seed: bool) -> bool:
+    """Whether two jobs were asked for alike, as far as a stored row tells: a random seed fits every seed."""
+    ignored = _NOT_GIVEN | {"seed"} if any_seed else _NOT_GIVEN
+    given = [{key: value for key, value in one.request.items() if key not in ignored} for one in (stored, job)]
+    return given[0] == given[1] and checkpoint_path(stored) == checkpoint_path(job)
 
 
 def _may_see(job: JobRecord, viewer: Account) -> bool:

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from sdwebui.domain.results import JobProgress, StepDone
+from sdwebui.domain.results import JobProgress, JobRecord, StepDone
 
 _PACE_WEIGHT = 0.3
 """Weight of the newest job in the running mean of seconds per job."""
@@ -76,3 +76,9 @@ class JobBoard:
             if seconds > 0:
                 known = self._seconds_per_job or seconds
                 self._seconds_per_job = known + _PACE_WEIGHT * (seconds - known)
+
+
+def share_stored(job: JobRecord) -> float:
+    """The part of a job, 0…1, whose pictures are stored: where the progress of one that runs again starts."""
+    pictures = int(job.request.get("batch_size", 1)) * int(job.request.get("batch_count", 1))
+    return min(1.0, len(job.images) / max(1, pictures))

@@ -8,10 +8,20 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from sdwebui.domain.catalog import AUTOMATIC, find_sampler, find_schedule, split_sampler_name
+from sdwebui.domain.emphasis import parse_emphasis
 from sdwebui.domain.errors import InvalidRequest
+from sdwebui.domain.infotext import check_prompt_lines
 from sdwebui.domain.options import OptionValue, check_option, find_option
-from sdwebui.domain.prompt import strip_comments, take_network_tags
-from sdwebui.domain.requests import CheckpointRef, ResolvedRequest, Txt2ImgRequest, check_request
+from sdwebui.domain.prompt import split_parts, strip_comments, take_network_tags
+from sdwebui.domain.requests import (
+    MAX_AND_PARTS,
+    MAX_CHUNKS,
+    CheckpointRef,
+    ResolvedRequest,
+    Txt2ImgRequest,
+    check_batch_pixels,
+    check_request,
+)
 from sdwebui.domain.results import ModelFile
 from sdwebui.ports import ModelCatalog
 
@@ -41,11 +51,13 @@ class Resolver:
     Args:
         catalog: where checkpoints are found.
         random_seed: a fresh seed, 0…2^32 − 1, for requests with seed −1.
+        accelerator: the backend of every request; empty for what the options say.
     """
 
-    def __init__(self, catalog: ModelCatalog, random_seed: Callable[[], int]) -> None:
+    def __init__(self, catalog: ModelCatalog, random_seed: Callable[[], int], accelerator: str = "") -> None:
         self._catalog = catalog
         self._random_seed = random_seed
+        self._accelerator = accelerator
 
     def resolve(self, request: Txt2ImgRequest, options: Mapping[str, OptionValue]) -> ResolvedRequest:
         """A complete request.
@@ -60,14 +72,17 @@ class Resolver:
             ModelUnusable: the checkpoint is damaged or still being copied.
         """
         check_request(request)
-        _check_text("prompt", request.prompt)
-        _check_text("negative_prompt", request.negative_prompt)
+        emphasis = str(check_option(find_option("emphasis"), request.emphasis or options["emphasis"]))
+        _check_prompt("prompt", request.prompt, emphasis)
+        _check_prompt("negative_prompt", request.negative_prompt, emphasis)
         self._check_networks(request.prompt)
         file = self._checkpoint(request.checkpoint or str(options["sd_model_checkpoint"]))
         sampler, schedule = _sampler_and_schedule(request, options)
         side = native_size_px(file)
+        width_px = side if request.width_px is None else request.width_px
+        height_px = side if request.height_px is None else request.height_px
+        check_batch_pixels(width_px, height_px, request.batch_size)
         clip_skip = options["CLIP_stop_at_last_layers"] if request.clip_skip is None else request.clip_skip
-        emphasis = check_option(find_option("emphasis"), request.emphasis or options["emphasis"])
         previews = int(options["show_progress_every_n_steps"]) if options["live_previews_enable"] else 0
         return ResolvedRequest(
             kind="txt2img",
@@ -79,18 +94,18 @@ class Resolver:
             automatic_schedule=schedule == AUTOMATIC,
             steps=request.steps,
             cfg_scale=float(request.cfg_scale),
-            width_px=side if request.width_px is None else request.width_px,
-            height_px=side if request.height_px is None else request.height_px,
+            width_px=width_px,
+            height_px=height_px,
             batch_size=request.batch_size,
             batch_count=request.batch_count,
             seed=self._random_seed() if request.seed == -1 else request.seed,
             clip_skip=int(clip_skip),
-            emphasis=str(emphasis),
+            emphasis=emphasis,
             pad_conds=bool(options["pad_cond_uncond"]),
             comma_backtrack=int(options["comma_padding_backtrack"]),
             save_images=request.save_images,
             previews_every_steps=previews,
-            accelerator=_accelerator(options),
+            accelerator=self._accelerator or _accelerator(options),
         )
 
     def _check_networks(self, prompt: str) -> None:
@@ -109,6 +124,27 @@ class Resolver:
             hint = "Put a .safetensors file into models/Stable-diffusion and refresh."
             raise InvalidRequest("checkpoint", name, "needs a usable checkpoint, and there is none", hint)
         return first
+
+
+def _check_prompt(field: str, text: str, emphasis: str) -> None:
+    _check_text(field, text)
+    check_prompt_lines(field, text)
+    parts = split_parts(text, is_negative=field == "negative_prompt")
+    if len(parts) > MAX_AND_PARTS:
+        rule = f"has {len(parts)} parts between AND, more than the {MAX_AND_PARTS} allowed"
+        raise InvalidRequest(field, text, rule, "Use fewer.")
+    chunks = max(_least_chunks(part, emphasis) for part in parts)
+    if chunks > MAX_CHUNKS:
+        rule = f"takes at least {chunks} chunks of 75 tokens, more than the {MAX_CHUNKS} allowed"
+        raise InvalidRequest(field, text, rule, "Use fewer BREAKs.")
+
+
+def _least_chunks(text: str, emphasis: str) -> int:
+    """Chunks that the BREAKs of a text close.
+
+    Square brackets may hide text for some steps: then, and for tokens, `engine/conditioning.py` counts and refuses.
+    """
+    return 0 if "[" in text else sum(piece.is_break for piece in parse_emphasis(text, emphasis))
 
 
 def _check_text(field: str, text: str) -> None:

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, create_engine, event, make_url
+from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError as UrlError
 from sqlalchemy.exc import DBAPIError, NoSuchModuleError, OperationalError
 
@@ -24,6 +24,7 @@ _PRAGMAS = (
     "PRAGMA journal_size_limit=67108864",
 )
 _WRITE = "sdwebui_write"
+_URL_RULE = "must be an SQLAlchemy URL with an installed driver, such as sqlite:////var/lib/sdwebui/sdwebui.db"
 
 
 class Database:
@@ -40,6 +41,22 @@ class Database:
     def __init__(self, url: str, busy_timeout_s: float = 10.0) -> None:
         self.url = url
         self.engine = _engine(url, busy_timeout_s)
+
+    @property
+    def place(self) -> str:
+        """The URL as it may be shown: without its password."""
+        return _place(self.url)
+
+    @property
+    def file(self) -> Path | None:
+        """The database file; None for a server, a database in memory, and SQLite's own `file:` URIs.
+
+        A `file:` URI (sqlite.org/uri.html) says itself how its file is opened, so nothing is prepared for one.
+        """
+        url = self.engine.url
+        if url.get_backend_name() != "sqlite" or not url.database or url.database.startswith((":memory:", "file:")):
+            return None
+        return Path(url.database)
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
@@ -96,9 +113,10 @@ def _engine(url: str, busy_timeout_s: float) -> Engine:
         if parsed.get_backend_name() != "sqlite":
             return create_engine(parsed, pool_pre_ping=True)
         engine = create_engine(parsed, connect_args={"timeout": busy_timeout_s})
-    except (UrlError, NoSuchModuleError, ModuleNotFoundError) as exc:
-        rule = "must be an SQLAlchemy URL with an installed driver, such as sqlite:////var/lib/sdwebui/sdwebui.db"
-        raise ConfigurationError(f"The database URL {url!r} cannot be used: it {rule}.") from exc
+    except (UrlError, NoSuchModuleError, ImportError, ValueError) as exc:  # ValueError: a port that is no number
+        raise ConfigurationError(
+            f"The database URL {_place(url)!r} cannot be used: it {_URL_RULE}. Give another --database."
+        ) from exc
     event.listen(engine, "connect", _prepare_sqlite)
     event.listen(engine, "begin", _begin_sqlite)
     return engine
@@ -173,8 +191,19 @@ _SQLITE_ERRORS = {
 
 
 def _place(url: str) -> str:
-    """The URL without its password."""
-    return make_url(url).render_as_string(hide_password=True)
+    """The URL without its password. What cannot be parsed loses everything that may hold one."""
+    try:
+        parsed = make_url(url)
+    except (UrlError, ValueError):
+        scheme, slashes, rest = url.rpartition("://")
+        secret, at, rest = rest.partition("?")[0].rpartition("@")
+        return f"{scheme}{slashes}{'***' if secret else ''}{at}{rest}"
+    return _without_secrets(parsed).render_as_string(hide_password=True)
+
+
+def _without_secrets(url: URL) -> URL:
+    """Drivers take a password from the query, too."""
+    return url.set(query={key: "***" if "pass" in key.lower() else value for key, value in url.query.items()})
 
 
 def sqlite_url(path: Path) -> str:

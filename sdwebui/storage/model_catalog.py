@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import math
+import os
 import re
 import threading
 import time
@@ -19,6 +20,7 @@ from pathlib import Path
 from sdwebui.domain.errors import ModelUnusable, NotFound
 from sdwebui.domain.results import ModelFile
 from sdwebui.storage.hash_cache import HashCache
+from sdwebui.storage.partial_files import is_cut_off
 
 logger = logging.getLogger(__name__)
 
@@ -64,8 +66,9 @@ Inspector = Callable[[str, Path], HeaderFacts]
 class FolderCatalog:
     """Implements `ports.ModelCatalog`. Thread-safe.
 
-    A file whose header is not sound, and which grows or changed less than five seconds ago, is "still copying"; it is
-    looked at again by itself. (A safetensors header says how long the file must be, so a sound one is a whole file.)
+    An unusable file that grows, or that is shorter than its header says and changed less than five seconds ago, is
+    "still copying". Every unusable file that changed so lately is looked at again by itself. (A safetensors header says
+    how long the file must be, so a sound one is a whole file.)
 
     Args:
         models: the models folder, with the kinds' folders below.
@@ -179,10 +182,11 @@ class FolderCatalog:
             size_bytes=stat.st_size,
             mtime_ns=stat.st_mtime_ns,
         )
-        is_growing = before is not None and before != stat.st_size
-        return self._with_facts(file, path, is_young=is_growing or -1 < self._clock() - stat.st_mtime < _SETTLE_S)
+        is_growing = before is not None and before < stat.st_size
+        is_young = is_growing or -1 < self._clock() - stat.st_mtime < _SETTLE_S
+        return self._with_facts(file, path, is_young=is_young, is_growing=is_growing)
 
-    def _with_facts(self, file: ModelFile, path: Path, *, is_young: bool) -> ModelFile:
+    def _with_facts(self, file: ModelFile, path: Path, *, is_young: bool, is_growing: bool) -> ModelFile:
         if path.suffix.lower() in REFUSED_ENDINGS:
             problem = f"{path.suffix} files can run code when they are opened. Convert it to .safetensors."
             return replace(file, problem=problem)
@@ -190,7 +194,8 @@ class FolderCatalog:
         problem = facts.problem
         if problem and is_young:
             self._look_again_at = self._clock() + _SETTLE_S
-            problem = f"it seems to be still copying, look again in a few seconds ({problem})"
+            if is_growing or is_cut_off(path):
+                problem = f"it seems to be still copying, look again in a few seconds ({problem})"
         digest = self._hashes.find(file.path, file.size_bytes, file.mtime_ns) if self._hashes else None
         return replace(
             file,
@@ -201,8 +206,14 @@ class FolderCatalog:
         )
 
 
-def _model_paths(folder: Path, depth: int) -> Iterator[Path]:
-    """Regular model files below a folder; links are followed, hidden files and other things are not."""
+def _model_paths(folder: Path, depth: int, above: frozenset[str] = frozenset()) -> Iterator[Path]:
+    """Regular model files below a folder; links are followed, hidden files and other things are not.
+
+    A link to a folder on the way down to it (`above`, real paths) is not entered: it would come round for ever.
+    """
+    here = os.path.realpath(folder)
+    if here in above:
+        return
     try:
         entries = sorted(folder.iterdir())
     except OSError:
@@ -211,7 +222,7 @@ def _model_paths(folder: Path, depth: int) -> Iterator[Path]:
         if entry.name.startswith("."):
             continue
         if entry.is_dir() and depth > 0:
-            yield from _model_paths(entry, depth - 1)
+            yield from _model_paths(entry, depth - 1, above | {here})
         elif entry.suffix.lower() in ENDINGS + REFUSED_ENDINGS and entry.is_file():
             yield entry
 

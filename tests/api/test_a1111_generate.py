@@ -350,3 +350,18 @@ async def test_skipping_one_of_several_pictures_leaves_the_others(slow_fakes: Se
 async def test_progress_of_nothing_is_zero():
     facts = progress_facts(None, JobProgress(job_id=""), waiting=0, with_image=True)
     assert (facts["progress"], facts["eta_relative"], facts["textinfo"]) == (0.0, 0.0, None)
+
+
+@pytest.mark.parametrize("field", ["steps", "cfg_scale", "width", "eta"])
+async def test_true_is_no_number(app: Guard, field: str):
+    async with connect(app, "bob") as client:
+        answer = await client.post("/sdapi/v1/txt2img", json={"prompt": "a moon", field: True})
+    facts = answer.json()
+    assert (answer.status_code, facts["error"], facts["field"]) == (422, "InvalidRequest", field)
+    assert facts["detail"] == f"{field} is True, but it must be a number, not true or false."
+
+
+async def test_numbers_as_text_and_unknown_fields_are_taken_as_a1111_does(app: Guard):
+    body = {"steps": "2", "width": 64, "height": 64, "hr_scale": "1.0", "url": "http://x", "clip_skip": 1}
+    async with connect(app, "bob") as client:
+        assert (await client.post("/sdapi/v1/txt2img", json=body)).status_code == 200

@@ -42,6 +42,7 @@ async def test_sending_everything_back_with_another_checkpoint_changes_only_that
     [
         ({"outdir_samples": "/etc"}, 404, "option 'outdir_samples' was not found"),
         ({"CLIP_stop_at_last_layers": 99}, 422, "CLIP_stop_at_last_layers is 99, but it must be"),
+        ({"CLIP_stop_at_last_layers": True}, 422, "CLIP_stop_at_last_layers is True"),
         ({"CLIP_stop_at_last_layers": "two"}, 422, "CLIP_stop_at_last_layers is 'two'"),
         ({"sd_model_checkpoint": "unknown"}, 404, "checkpoint 'unknown' was not found"),
         ({"sd_model_checkpoint": "broken"}, 409, "cannot be used"),
@@ -61,6 +62,14 @@ async def test_bad_options_are_refused_by_name_and_nothing_is_changed(
     assert answer.status_code == status
     assert words in answer.json()["detail"]
     assert fakes.options.get("bob") == before
+
+
+@pytest.mark.parametrize("value", ["unknown", "broken", 5])
+async def test_a_wrong_checkpoint_is_reported_under_the_options_name(app: Guard, value: object):
+    async with connect(app, "bob") as client:
+        answer = await client.post("/sdapi/v1/options", json={"sd_model_checkpoint": value})
+    assert answer.status_code in (404, 409, 422)
+    assert answer.json()["field"] == "sd_model_checkpoint"
 
 
 async def test_options_of_the_whole_server_are_an_administrators(fakes: Services):

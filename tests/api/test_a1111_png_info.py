@@ -52,6 +52,8 @@ async def test_what_is_no_picture_is_refused_with_a_sentence(app: Guard, image: 
         answer = await client.post("/sdapi/v1/png-info", json={"image": image})
     assert (answer.status_code, answer.json()["field"]) == (422, "image")
     assert words in answer.json()["detail"]
+    assert "object at 0x" not in answer.text
+    assert "BytesIO" not in answer.text
 
 
 def test_base64_may_be_broken_into_lines():

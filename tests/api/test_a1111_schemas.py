@@ -72,6 +72,21 @@ def test_infinite_numbers_are_no_numbers():
             Txt2ImgBody(cfg_scale=value)
 
 
+@pytest.mark.parametrize("value", [True, False])
+def test_true_and_false_are_no_numbers(value: bool):
+    numbers = [name for name, default in A1111_DEFAULTS.items() if type(default) in (int, float)]
+    numbers += ["eta", "s_min_uncond", "s_churn", "s_tmax", "s_tmin", "s_noise", "refiner_switch_at"]
+    assert len(numbers) > 20
+    for name in numbers:
+        with pytest.raises(ValidationError, match="should be a number, not true or false"):
+            Txt2ImgBody.model_validate({name: value})
+
+
+def test_numbers_as_text_are_numbers_as_real_clients_send_them():
+    body = Txt2ImgBody.model_validate({"hr_scale": "1.0", "steps": "20", "cfg_scale": "7", "seed": "-1", "eta": "1.0"})
+    assert (body.hr_scale, body.steps, body.cfg_scale, body.seed, body.eta) == (1.0, 20, 7.0, -1, 1.0)
+
+
 def test_png_info_needs_an_image():
     with pytest.raises(ValidationError):
         PngInfoBody.model_validate({})

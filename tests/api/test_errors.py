@@ -47,10 +47,12 @@ def app() -> FastAPI:
     return made
 
 
-async def post(content: bytes | str, path: str = "/steps", method: str = "POST") -> httpx.Response:
+async def post(
+    content: bytes | str, path: str = "/steps", method: str = "POST", kind: str = "application/json"
+) -> httpx.Response:
     transport = httpx.ASGITransport(app=app(), raise_app_exceptions=False)
     async with httpx.AsyncClient(transport=transport, base_url="http://x") as client:
-        return await client.request(method, path, content=content, headers={"Content-Type": "application/json"})
+        return await client.request(method, path, content=content, headers={"Content-Type": kind} if kind else {})
 
 
 @pytest.mark.parametrize(
@@ -79,6 +81,37 @@ async def test_all_findings_are_listed():
     assert [finding["field"] for finding in facts["errors"]] == ["steps", "names"]
 
 
+@pytest.mark.parametrize(
+    ("content", "detail"),
+    [
+        (
+            "{steps: 1}",
+            "body is '{steps: 1}', but it must be valid JSON. "
+            "Line 1, column 2: expecting property name enclosed in double quotes.",
+        ),
+        ('{"steps": 1,\n  "names": ]}', "body is '  \"names\": ]}', but it must be valid JSON. Line 2, column 12: "),
+        ('{"a": "' + "x" * 5000 + '", ]', "body is '"),
+        ('{"steps": 1} 2', "body is '{\"steps\": 1} 2', but it must be valid JSON. Line 1, column 14: extra data."),
+        (" ", "body is ' ', but it must be valid JSON. Line 1, column 2: expecting value."),
+    ],
+)
+async def test_what_is_no_json_is_shown_with_line_and_column(content: str, detail: str):
+    answer = await post(content)
+    facts = answer.json()
+    assert (answer.status_code, facts["error"], facts["field"]) == (422, "InvalidRequest", "body")
+    assert facts["detail"].startswith(detail)
+    assert len(facts["detail"]) < 300
+    assert facts["errors"] == [{"field": "body", "detail": facts["detail"]}]
+
+
+@pytest.mark.parametrize("kind", ["text/plain", "application/x-www-form-urlencoded", ""])
+async def test_a_body_of_another_content_type_is_refused_by_its_name(kind: str):
+    answer = await post('{"steps": 1}', kind=kind)
+    facts = answer.json()
+    assert (answer.status_code, facts["error"], facts["field"]) == (422, "InvalidRequest", "Content-Type")
+    assert facts["detail"].startswith(f"Content-Type is {kind!r}, but it must be application/json")
+
+
 async def test_text_that_no_answer_can_carry_is_replaced():
     answer = await post('{"steps": "\\ud800"}')
     assert answer.status_code == 422
@@ -88,7 +121,7 @@ async def test_text_that_no_answer_can_carry_is_replaced():
 async def test_unknown_addresses_and_methods_are_named():
     answer = await post("", "/nothing")
     assert (answer.status_code, answer.json()["error"]) == (404, "NotFound")
-    assert "'/nothing'" in answer.json()["detail"]
+    assert answer.json()["detail"].startswith("Not Found: there is nothing at '/nothing'.")
     answer = await post("", "/steps", "GET")
     assert answer.status_code == 405
     assert "GET" in answer.json()["detail"]

@@ -151,6 +151,7 @@ async def test_unknown_methods_are_refused_after_login(app: Guard):
         for method in ("TRACE", "PROPFIND", "CONNECT"):
             answer = await client.request(method, "/sdapi/v1/options")
             assert (answer.status_code, answer.json()["error"]) == (405, "InvalidRequest")
+            assert answer.headers["allow"] == "DELETE, GET, HEAD, OPTIONS, PATCH, POST, PUT"
 
 
 async def test_foreign_hosts_are_refused_before_anything_else(app: Guard):
@@ -194,6 +195,29 @@ async def test_a_change_with_the_cookie_alone_needs_proof_of_same_origin(app: Gu
         assert (await client.post("/sdapi/v1/refresh-checkpoints")).status_code == 403
         assert (await client.post("/sdapi/v1/refresh-checkpoints", headers=OWN_ORIGIN)).status_code == 200
         assert (await client.post("/sdapi/v1/refresh-checkpoints", headers=BROWSER)).status_code == 200
+
+
+async def test_a_program_that_shows_nothing_at_all_is_asked_who_it_is(app: Guard):
+    async with connect(app) as client:
+        for path in ("/sdapi/v1/txt2img", "/api/v1/jobs", "/internal/ping", "/controlnet/detect", "/sdapi/v1/nope"):
+            for method in ("POST", "PUT", "DELETE"):
+                for headers in ({}, {"Authorization": ""}):
+                    answer = await client.request(method, path, json={}, headers=headers)
+                    assert (answer.status_code, answer.json()["error"]) == (401, "NotLoggedIn"), (method, path)
+                    assert answer.headers["www-authenticate"].startswith("Basic")
+
+
+async def test_pages_of_other_sites_are_refused_with_and_without_a_cookie(app: Guard, fakes: Services):
+    token = fakes.accounts.log_in("bob", "correct horse battery", address="127.0.0.1")
+    cookies: tuple[dict[str, str], ...] = ({}, {"Cookie": f"sdwebui-session={token}"}, {"Cookie": "other=1"})
+    for cookie in cookies:
+        async with connect(app, **cookie) as client:
+            for foreign in ({"Origin": "http://evil.example"}, {"Sec-Fetch-Site": "cross-site"}):
+                assert (await client.post("/sdapi/v1/txt2img", headers=foreign)).status_code == 403
+    async with connect(app, Cookie="other=1") as client:
+        assert (await client.post("/sdapi/v1/txt2img")).status_code == 403
+    async with connect(app) as client:
+        assert (await client.post("/logout")).status_code == 403
 
 
 async def test_programs_with_credentials_need_no_origin(app: Guard):

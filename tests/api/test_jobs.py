@@ -162,6 +162,11 @@ async def test_a_failed_job_carries_its_named_error():
         ({"kind": "txt2img", "request": {**REQUEST, "steps": 0}}, "steps"),
         ({"kind": "txt2img", "request": {**REQUEST, "n_iter": 1000}}, "n_iter"),
         ({"kind": "txt2img", "request": REQUEST, "owner": "ann"}, "owner"),
+        ({"kind": "txt2img", "request": {**REQUEST, "sampler": "Euler"}}, "request.sampler"),
+        ({"kind": "txt2img", "request": {**REQUEST, "steps": True}}, "request.steps"),
+        ({"kind": "txt2img", "request": {**REQUEST, "steps": "4"}}, "request.steps"),
+        ({"kind": "txt2img", "request": {**REQUEST, "save_images": 1}}, "request.save_images"),
+        ({"kind": 5, "request": REQUEST}, "kind"),
         ([1, 2], "body"),
     ],
 )
@@ -172,6 +177,35 @@ async def test_a_bad_order_is_refused_with_the_field_at_fault(app: Guard, order:
     assert answer.status_code == 422
     assert (facts["error"], facts["field"]) == ("InvalidRequest", field)
     assert field.rpartition(".")[2] in facts["detail"]
+
+
+async def test_unknown_fields_are_refused_with_the_nearest_name(app: Guard):
+    orders: tuple[tuple[dict[str, Any], str, str], ...] = (
+        ({"kind": "txt2img", "request": {**REQUEST, "step": 30}}, "request.step is 30, but it ", "'steps'"),
+        (
+            {"kind": "txt2img", "request": {**REQUEST, "negativ_prompt": "x"}},
+            "request.negativ_prompt",
+            "'negative_prom",
+        ),
+        ({"kind": "txt2img", "requests": REQUEST}, "requests is ", "'request'"),
+    )
+    async with connect(app, "bob") as client:
+        for order, start, nearest in orders:
+            facts = (await client.post("/api/v1/jobs", json=order)).json()
+            assert facts["error"] == "InvalidRequest"
+            assert facts["detail"].startswith(start)
+            assert "Did you mean " in facts["detail"]
+            assert nearest in facts["detail"]
+        several = {"kind": "txt2img", "request": {**REQUEST, "step": 30, "zzz": 1}}
+        facts = (await client.post("/api/v1/jobs", json=several)).json()
+        assert [finding["field"] for finding in facts["errors"]] == ["request.step", "request.zzz"]
+        assert (await client.get("/api/v1/jobs")).json() == []
+
+
+async def test_a_null_counts_as_not_given_here_too_and_whole_numbers_serve_as_reals(app: Guard):
+    async with connect(app, "bob") as client:
+        job = await finished(client, (await submit(client, sampler_name=None, cfg_scale=7))["id"])
+        assert job["state"] == "done"
 
 
 def parsed(text: str) -> list[dict[str, str]]:

@@ -13,8 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sdwebui.domain import infotext
+from sdwebui.domain.errors import InvalidRequest
 from sdwebui.domain.infotext import (
     a1111_parameters,
+    check_prompt_lines,
     infotext_params,
     parse_infotext,
     paste_problems,
@@ -184,6 +186,38 @@ def test_a_last_line_with_fewer_than_three_parameters_is_prompt(text):
     assert parsed.prompt == text.strip()
     assert parsed.params == {}
     assert request_fields(parsed) == {"prompt": text.strip(), "negative_prompt": ""}
+
+
+@pytest.mark.parametrize(
+    "text", ["moon\nNegative prompt: dog", "  Negative prompt:x", "a\r\nNegative prompt: b", "a\rNegative prompt: b"]
+)
+def test_a_line_that_starts_a_negative_prompt_cannot_be_part_of_a_prompt(text):
+    with pytest.raises(InvalidRequest) as caught:
+        check_prompt_lines("prompt", text)
+    assert "holds a line that starts with 'Negative prompt:', which generation parameters do" in str(caught.value)
+    assert str(caught.value).endswith("Press 'Read parameters', or remove that line.")
+    assert caught.value.field == "prompt"
+
+
+@pytest.mark.parametrize("text", ["moon\nSteps: 20, Sampler: Euler, Seed: 5", "Seed: 1, Steps: 2, Size: 64x64\n \n"])
+def test_a_last_line_of_parameters_cannot_be_part_of_a_prompt(text):
+    with pytest.raises(InvalidRequest, match=r"negative_prompt .* ends in a line of generation parameters"):
+        check_prompt_lines("negative_prompt", text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "a negative prompt: none",
+        "a, Negative prompt: b",
+        "Steps: 5, Seed: 6",
+        "time: noon, place: hill, mood: calm",
+        "Steps: 20, Sampler: Euler, Seed: 5\nmoon",
+    ],
+)
+def test_other_lines_are_prompt(text):
+    check_prompt_lines("prompt", text)
 
 
 def test_values_are_quoted_as_a1111_does():

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sdwebui.domain.emphasis import MAX_WEIGHT
-from sdwebui.domain.prompt import NetworkTag, parse_prompt, strip_comments, take_network_tags
+from sdwebui.domain.errors import InvalidRequest
+from sdwebui.domain.prompt import NetworkTag, parse_prompt, split_parts, strip_comments, take_network_tags
 
 ANY_PROMPT = st.lists(
     st.sampled_from(
@@ -67,6 +68,17 @@ def test_the_json_has_the_fixed_shape():
 def test_and_splits_and_its_weights_are_read(prompt, parts):
     parsed = parse_prompt(prompt, 20)
     assert [(part.schedule[0].text, part.weight) for part in parsed.subprompts] == parts
+
+
+@pytest.mark.parametrize("steps", [0, -5])
+def test_schedules_need_at_least_one_step(steps: int):
+    with pytest.raises(InvalidRequest, match=f"steps is {steps}, but it must be a whole number from 1"):
+        parse_prompt("[a:b:0.5]", steps)
+
+
+def test_the_parts_of_a_prompt_are_what_stands_between_and_without_comments_and_tags():
+    assert split_parts("a # AND\nAND b<lora:AND:1>") == ("a \n", " b")
+    assert split_parts("a AND b", is_negative=True) == ("a AND b",)
 
 
 def test_a_negative_prompt_keeps_and_and_tags_as_text():

@@ -8,7 +8,14 @@ from dataclasses import replace
 import pytest
 
 from sdwebui.domain.errors import InvalidRequest
-from sdwebui.domain.requests import MAX_SEED, CheckpointRef, ResolvedRequest, Txt2ImgRequest, check_request
+from sdwebui.domain.requests import (
+    MAX_SEED,
+    CheckpointRef,
+    ResolvedRequest,
+    Txt2ImgRequest,
+    check_batch_pixels,
+    check_request,
+)
 
 RESOLVED = ResolvedRequest(
     kind="txt2img",
@@ -72,3 +79,17 @@ def test_a_broken_rule_names_field_value_rule(changes: dict[str, object], senten
 
 def test_a_plain_request_passes():
     check_request(Txt2ImgRequest(prompt="a moon", width_px=512, height_px=768))
+
+
+@pytest.mark.parametrize("size", [(4096, 4096, 1), (1024, 1024, 16), (2048, 1024, 8)])
+def test_a_batch_may_have_as_many_pixels_as_the_largest_picture(size: tuple[int, int, int]):
+    check_batch_pixels(*size)
+
+
+def test_a_larger_batch_is_refused_with_the_batch_size_that_would_fit():
+    with pytest.raises(InvalidRequest) as caught:
+        check_batch_pixels(2048, 2048, 16)
+    assert str(caught.value) == (
+        "batch_size is 16, but it makes 67108864 pixels at once of pictures of 2048x2048, more than 16777216. "
+        "Use at most 4, or smaller pictures."
+    )

@@ -32,7 +32,9 @@ PHONE = {"width": 420, "height": 900}
 def browser() -> Iterator[Any]:
     """One Chromium for a file of tests; ended with it, because its driver keeps an event loop running meanwhile."""
     if not CHROMIUM.exists():
-        pytest.skip(f"{CHROMIUM} is not installed; scripts/test installs it where it may")
+        pytest.fail(
+            f"{CHROMIUM} is not installed: run scripts/test as root once, or leave these out with -m 'not browser'"
+        )
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:

@@ -16,11 +16,9 @@ from urllib.request import urlopen
 import pytest
 
 from tests.e2e.conftest import PHONE, free_port, log_in
-from tests.tiny import write_tiny_checkpoint
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
-DEMO = Path("models") / "Stable-diffusion" / "guofeng-mini.safetensors"
 USERNAME, PASSWORD = "mei", "a long enough password"
 START_S = 60
 PICTURE_MS = 180_000
@@ -37,16 +35,6 @@ NEGATIVE = (
     "poorly drawn hands,mutated hands,deformed,blurry,bad anatomy,bad proportions,disfigured,cloned face,extra limbs,"
     "malformed limbs,gross proportions,missing arms,missing legs,extra arms,extra legs,"
 )
-
-
-def models_for_the_test(root: Path, folder: Path) -> Path:
-    """The demo models, or where they are not made yet, a folder with a tiny checkpoint of random weights."""
-    if (root / DEMO).exists():
-        return root / "models"
-    checkpoints = folder / "models" / "Stable-diffusion"
-    checkpoints.mkdir(parents=True)
-    write_tiny_checkpoint(checkpoints)
-    return folder / "models"
 
 
 def wait_until_it_answers(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
@@ -67,7 +55,7 @@ def address(project_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Ite
     folder = tmp_path_factory.mktemp("server")
     port, log = free_port(), folder / "server.log"
     command = [sys.executable, "-m", "sdwebui", "serve", "--port", str(port), "--data-dir", str(folder / "data")]
-    command += ["--models-dir", str(models_for_the_test(project_root, folder))]
+    command += ["--models-dir", str(project_root / "models")]
     environment = {**os.environ, "SDWEBUI_USERNAME": USERNAME, "SDWEBUI_PASSWORD": PASSWORD}
     with log.open("wb") as output:
         process = subprocess.Popen(command, cwd=project_root, env=environment, stdout=output, stderr=output)

@@ -87,16 +87,18 @@ class InstantDevice:
         return state in self.resident
 
     def run_one(self, call: Call) -> Any:
-        if call.state not in self.resident:
-            self.loads.append(call.state)
-            self.resident = {call.state}
-        if isinstance(call, Denoise):
-            self.batches.append(1)
+        self._bring(call.state)
         return self._answer(call)
 
-    def run_together(self, calls: Sequence[Denoise]) -> Sequence[Any]:
+    def run_together(self, calls: Sequence[Denoise], is_wanted: Callable[[Denoise], bool]) -> Sequence[Any]:
+        self._bring(calls[0].state)
         self.batches.append(len(calls))
-        return [self._answer(call) for call in calls]
+        return [self._answer(call) if is_wanted(call) else None for call in calls]
+
+    def _bring(self, state: ModelState) -> None:
+        if state not in self.resident:
+            self.loads.append(state)
+            self.resident = {state}
 
     def preview(self, call: Denoise, answer: Any) -> bytes:
         return b"png"

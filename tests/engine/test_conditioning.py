@@ -100,6 +100,36 @@ def test_clip_skip_beyond_the_encoder_is_refused(encode):
         encode("a", clip_skip=4)
 
 
+@pytest.mark.parametrize(
+    ("prompt", "sentence"),
+    [
+        ("red " * (64 * 75 + 1), "takes 65 chunks of 75 tokens, more than the 64 allowed. Shorten it."),
+        ("[" + "|".join(["a BREAK b", "BREAK " * 65]) + "]", "takes 65 chunks"),
+        (" AND ".join(["BREAK " * 64, *["[a|b] [c|d|e] [f|g|h|i|j]"] * 2]), None),
+        (" AND ".join(["BREAK " * 64, *[f"{n} [a|b] [c|d|e]" for n in range(9)]]), "has 55 different texts of up to"),
+    ],
+    ids=["tokens", "in one step only", "equal texts count once", "many texts"],
+)
+def test_a_prompt_that_would_take_the_memory_is_refused_before_it_is_encoded(encode, prompt, sentence):
+    if sentence is None:
+        assert len(encode(prompt).parts) == 3
+        return
+    with pytest.raises(InvalidRequest, match=f"^prompt is .*{sentence}"):
+        encode(prompt)
+
+
+def test_a_negative_prompt_is_bounded_by_its_own_name(encode):
+    with pytest.raises(InvalidRequest, match=r"^negative_prompt is .* takes 65 chunks"):
+        encode("a", "red " * (64 * 75 + 1))
+
+
+def test_padding_to_a_long_negative_prompt_counts(encode):
+    parts = " AND ".join(f"{n} [a|b] [c|d|e]" for n in range(9))
+    assert encode(parts, "BREAK " * 64)
+    with pytest.raises(InvalidRequest, match="has 54 different texts of up to 64 chunks"):
+        encode(parts, "BREAK " * 64, pad_conds=True)
+
+
 def test_a_schedule_switches_after_its_step_counted_as_a1111_counts_calls(encode):
     (part,) = encode("[red:blue:3] hanfu", calls=10).parts
     red, blue = part.at(0), part.at(9)

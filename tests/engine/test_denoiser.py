@@ -71,8 +71,9 @@ def test_cfg_scale_1_needs_no_negative_prompt_and_gives_the_prompts_prediction(m
 
 def test_a_sampler_may_ask_for_the_prediction_without_the_prompt(model):
     call = denoise_call(model.state, cfg_scale=1.0, needs_unconditional=True)
-    ((guided, unconditional),) = Denoiser(16).run([call], with_plan(model, FormulaPlan(), prediction_type="epsilon"))
-    for answer, value in ((guided, 0.5), (unconditional, 0.25)):
+    (pair,) = Denoiser(16).run([call], with_plan(model, FormulaPlan(), prediction_type="epsilon"))
+    assert isinstance(pair, tuple)
+    for answer, value in zip(pair, (0.5, 0.25), strict=True):
         torch.testing.assert_close(answer, torch.full((1, 4, 4, 4), by_hand(model, 2.0, value, "epsilon")))
 
 
@@ -92,6 +93,25 @@ def test_no_batch_is_larger_than_allowed(model):
     answers = Denoiser(4).run(calls, with_plan(model, plan))
     assert plan.batches == [(4, 77), (2, 77)]
     torch.testing.assert_close(answers[2], Denoiser(16).run([calls[2]], with_plan(model, FormulaPlan()))[0])
+
+
+def test_between_batches_rows_that_are_not_wanted_any_more_are_left_out(model):
+    plan = FormulaPlan()
+    many = Conditioning(parts=tuple(states(0.5) for _ in range(9)), negative=states(0.25))
+    long, short = denoise_call(model.state, conditioning=many), denoise_call(model.state)
+    (alone,) = Denoiser(16).run([short], with_plan(model, FormulaPlan()))
+    answers = Denoiser(4).run(
+        [long, short], with_plan(model, plan), lambda call: call is short or len(plan.batches) < 1
+    )
+    assert plan.batches == [(4, 77), (2, 77)]
+    assert answers[0] is None
+    torch.testing.assert_close(answers[1], alone)
+
+
+def test_a_call_that_is_not_wanted_when_its_last_row_is_done_has_its_answer(model):
+    plan = FormulaPlan()
+    (answer,) = Denoiser(16).run([denoise_call(model.state)], with_plan(model, plan), lambda call: not plan.batches)
+    assert answer is not None
 
 
 def test_the_timestep_that_a_sampler_chose_is_told_to_the_model(model):

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import queue
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -126,6 +127,40 @@ def test_a_cancelled_job_stops_before_its_next_call_and_keeps_its_pictures(run, 
     (finished,) = only(events, JobFinished, "a")
     assert finished.cancelled
     assert not only(events, JobFinished, "b")[0].cancelled
+
+
+@pytest.mark.parametrize("end", [Loop.cancel, Loop.skip])
+@pytest.mark.parametrize("batch_size", [1, 3])
+def test_a_job_that_ends_within_a_call_tells_the_device_and_gets_no_step(request_of, end, batch_size):
+    """The device runs a call in pieces and asks before each; here it asks twice in the third step."""
+    events: list[Any] = []
+    wanted: list[bool] = []
+
+    class InPieces(InstantDevice):
+        def run_together(self, calls: Sequence[Denoise], is_wanted: Callable[[Denoise], bool]) -> Sequence[Any]:
+            if calls[0].step == 3:
+                wanted.append(is_wanted(calls[0]))
+                end(loop, "a")
+                wanted.append(is_wanted(calls[0]))
+            return super().run_together(calls, is_wanted)
+
+    device = InPieces(lambda call: 0)
+    loop = Loop(lambda: device, tell)
+    done = threading.Event()
+
+    def listener(event: Any) -> None:
+        events.append(event)
+        if isinstance(event, JobFinished | JobFailed):
+            done.set()
+
+    loop.submit("a", request_of(steps=9, batch_size=batch_size), listener)
+    loop.start()
+    assert done.wait(20)
+    loop.close()
+    assert wanted == [True, False]
+    assert {one.step for one in only(events, StepDone)} == {1, 2}
+    assert events[-1].cancelled
+    assert not only(events, JobFailed)
 
 
 def test_a_failing_call_fails_its_own_job_only(run, request_of):

@@ -71,6 +71,7 @@ def test_an_unknown_job_is_not_found(store):
 def test_the_same_owner_and_key_give_the_first_job_back(store):
     first = store.add(job("a"), "key")
     assert store.add(job("b"), "key") == first
+    assert store.add(replace(job("b"), request={"prompt": "another"}), "key").request == first.request
     assert store.add(job("c", owner="bob"), "key").id == "c"
     assert store.add(job("d"), "").id == "d"
     assert store.add(job("e"), "").id == "e"

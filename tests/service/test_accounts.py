@@ -139,6 +139,7 @@ def test_a_changed_password_counts_at_once(accounts):
 
 
 def test_a_disabled_account_is_out_at_once(accounts):
+    accounts.add("bob", PASSWORD, "admin")
     session = accounts.log_in("ann", PASSWORD, address=HOME)
     token = accounts.add_token("ann", "script")
     accounts.by_password("ann", PASSWORD, address=HOME)
@@ -149,6 +150,27 @@ def test_a_disabled_account_is_out_at_once(accounts):
         accounts.by_password("ann", PASSWORD, address=HOME)
     accounts.disable("ann", False)
     assert accounts.by_token(token) is not None
+
+
+def test_the_last_enabled_administrator_cannot_be_disabled(accounts):
+    accounts.add("bob", PASSWORD)
+    for name in ("ann", "ANN"):
+        with pytest.raises(InvalidRequest, match=r"last enabled administrator.*[Aa]dd or enable another") as caught:
+            accounts.disable(name)
+        assert caught.value.field == "username"
+    assert accounts.log_in("ann", PASSWORD, address=HOME)
+    accounts.disable("bob")
+
+
+def test_an_administrator_can_be_disabled_and_enabled_while_there_is_another(accounts):
+    accounts.add("bob", PASSWORD, "admin")
+    accounts.disable("bob")
+    accounts.disable("bob")
+    with pytest.raises(InvalidRequest, match="last enabled administrator"):
+        accounts.disable("ann")
+    accounts.disable("bob", disabled=False)
+    accounts.disable("ann")
+    assert {account.username: account.disabled for account in accounts.list()} == {"ann": True, "bob": False}
 
 
 def test_an_old_hash_is_renewed_at_login_and_sessions_stay(store, clock):

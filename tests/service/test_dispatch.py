@@ -42,6 +42,20 @@ def queued(job_id: str, prompt: str = "a cat", *, owner: str = "ann", batch_size
     )
 
 
+def picture(job_id: str, index: int) -> ImageRecord:
+    return ImageRecord(
+        id=f"{job_id}-{index}",
+        job_id=job_id,
+        index=index,
+        seed=5,
+        width_px=64,
+        height_px=64,
+        infotext="",
+        path="/memory/earlier.png",
+        created_at=1.0,
+    )
+
+
 def dispatcher(
     jobs: MemoryJobStore, runner: FakeRunner, images: MemoryImageStore | None = None, patience: Patience | None = None
 ) -> Dispatcher:
@@ -171,19 +185,7 @@ def test_a_restart_makes_no_picture_twice():
     jobs.add(queued("whole", batch_size=1))
     for name in ("half", "whole"):
         jobs.mark_running(name, 1.0)
-        jobs.add_image(
-            ImageRecord(
-                id=f"{name}-0",
-                job_id=name,
-                index=0,
-                seed=5,
-                width_px=64,
-                height_px=64,
-                infotext="",
-                path="/memory/earlier.png",
-                created_at=1.0,
-            )
-        )
+        jobs.add_image(picture(name, 0))
     runner = FakeRunner()
     under_test = dispatcher(jobs, runner, images)
     under_test.start()
@@ -191,6 +193,31 @@ def test_a_restart_makes_no_picture_twice():
     assert [image.id for image in under_test.wait("whole", 5).images] == ["whole-0"]
     assert runner.started_jobs == ["half"]
     assert len(images.files) == 1
+    under_test.close(1.0)
+
+
+def test_a_job_that_runs_again_starts_at_its_finished_pictures():
+    jobs, engine = MemoryJobStore(), FakeEngine(step_seconds=0.02)
+    request = resolved(steps=20, batch_size=2).to_json()
+    jobs.add(replace(queued("a"), request=request))
+    jobs.mark_running("a", 1.0)
+    jobs.add_image(picture("a", 0))
+    under_test = dispatcher(jobs, FakeRunner(engine, slots=0))
+    under_test.start()
+    waiting = under_test.progress("a")
+    assert waiting is not None
+    assert (waiting.progress, waiting.position) == (0.5, 0)
+    under_test.close(1.0)
+    under_test = dispatcher(jobs, FakeRunner(engine))
+    under_test.start()
+    seen: list[float] = []
+    while (progress := under_test.progress("a")) is not None:
+        seen.append(progress.progress)
+        time.sleep(0.005)
+    assert under_test.wait("a", 5).state is JobState.DONE
+    assert seen[0] == 0.5
+    assert seen == sorted(seen)
+    assert seen[-1] > 0.5
     under_test.close(1.0)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import pytest
 from PIL import Image
@@ -50,6 +51,35 @@ def test_the_same_idempotency_key_makes_one_job():
         assert again.state is JobState.DONE
         assert services.runner.started_jobs == [first.id]
         assert services.generation.submit(ask(), owner="eve", idempotency_key="k").id != first.id
+
+
+@pytest.mark.parametrize(
+    "changed", [{"prompt": "a dog"}, {"steps": 4}, {"batch_count": 2}, {"width_px": 128}, {"checkpoint": "other"}]
+)
+def test_a_key_of_another_request_is_refused(changed):
+    with make_services() as services:
+        first = services.generation.submit(ask(), owner="bob", idempotency_key="k")
+        with pytest.raises(InvalidRequest, match=r"Idempotency-Key is 'k', but it belongs to another .* new key") as no:
+            services.generation.submit(ask(**changed), owner="bob", idempotency_key="k")
+        assert no.value.field == "Idempotency-Key"
+        assert [job.id for job in services.generation.jobs(viewer=services.people["bob"])] == [first.id]
+        assert services.generation.submit(ask(**changed), owner="eve", idempotency_key="k").id != first.id
+
+
+def test_a_given_seed_belongs_to_the_request_and_a_random_one_does_not():
+    with make_services() as services:
+        first = services.generation.submit(ask(seed=5), owner="bob", idempotency_key="k")
+        assert services.generation.submit(ask(seed=5), owner="bob", idempotency_key="k").id == first.id
+        with pytest.raises(InvalidRequest, match="another request"):
+            services.generation.submit(ask(seed=6), owner="bob", idempotency_key="k")
+
+
+def test_a_key_still_fits_when_options_or_the_checkpoints_time_have_changed_since():
+    with make_services() as services:
+        first = services.generation.submit(ask(), owner="bob", idempotency_key="k")
+        services.options.set("bob", {"show_progress_every_n_steps": 3, "pad_cond_uncond": True})
+        services.catalog.files = [replace(file, mtime_ns=2) for file in services.catalog.files]
+        assert services.generation.submit(ask(), owner="bob", idempotency_key="k").id == first.id
 
 
 def test_many_threads_with_one_key_make_one_job():

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from sdwebui.domain.results import JobProgress, StepDone
-from sdwebui.service.progress import JobBoard
+from sdwebui.domain.results import ImageRecord, JobProgress, JobRecord, JobState, StepDone
+from sdwebui.service.progress import JobBoard, share_stored
 
 
 class Clock:
@@ -67,3 +67,35 @@ def test_finished_jobs_are_forgotten_and_teach_how_long_a_job_takes():
     assert board.seconds_per_job == 10.0
     board.finished("k", 20.0)
     assert board.seconds_per_job == pytest.approx(13.0)
+
+
+@pytest.mark.parametrize(
+    ("request_", "stored", "share"),
+    [({"batch_size": 2, "batch_count": 4}, 2, 0.25), ({"batch_size": 2, "batch_count": 1}, 2, 1.0), ({}, 0, 0.0)],
+)
+def test_the_stored_share_of_a_job_is_that_of_its_pictures(request_, stored, share):
+    images = tuple(
+        ImageRecord(
+            id=str(index),
+            job_id="j",
+            index=index,
+            seed=index,
+            width_px=64,
+            height_px=64,
+            infotext="",
+            path="",
+            created_at=1.0,
+        )
+        for index in range(stored)
+    )
+    job = JobRecord(
+        id="j",
+        owner="ann",
+        kind="txt2img",
+        state=JobState.QUEUED,
+        request=request_,
+        attempt=2,
+        created_at=1.0,
+        images=images,
+    )
+    assert share_stored(job) == share

@@ -90,11 +90,38 @@ def test_sampler_and_schedule_names_become_canonical(sampler, schedule, expected
         ({"negative_prompt": "\ud800"}, InvalidRequest, r"negative_prompt .* U\+D800"),
         ({"emphasis": "Loud"}, InvalidRequest, "emphasis is 'Loud', but it must be one of"),
         ({"prompt": "a <lora:nothing:1>"}, NotFound, "lora 'nothing' was not found"),
+        ({"prompt": " AND ".join("a" * 33)}, InvalidRequest, "prompt .* has 33 parts between AND, more than the 32"),
+        ({"prompt": "BREAK " * 65}, InvalidRequest, "prompt .* at least 65 chunks of 75 tokens, more than the 64"),
+        ({"negative_prompt": "BREAK " * 65}, InvalidRequest, "negative_prompt .* at least 65 chunks"),
+        ({"width_px": 4096, "height_px": 4096, "batch_size": 2}, InvalidRequest, "batch_size is 2, .* Use at most 1"),
+        ({"prompt": "a\nNegative prompt: b"}, InvalidRequest, "Press 'Read parameters', or remove that line."),
+        ({"negative_prompt": "Negative prompt: b"}, InvalidRequest, "negative_prompt .* 'Negative prompt:'"),
     ],
 )
 def test_what_cannot_be_done_is_refused_with_thing_value_and_rule(fields, error, sentence):
     with pytest.raises(error, match=sentence):
         resolve(**fields)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"prompt": " AND ".join("a" * 32)},
+        {"negative_prompt": " AND ".join("a" * 40)},
+        {"prompt": " AND ".join(["x BREAK " * 40] * 3)},
+        {"prompt": "[" + "|".join(["a BREAK b"] * 70) + "]"},
+        {"prompt": "BREAK " * 65, "emphasis": "None"},
+        {"width_px": 1024, "height_px": 1024, "batch_size": 16},
+    ],
+)
+def test_what_fits_is_not_refused(fields):
+    assert resolve(**fields)
+
+
+def test_the_largest_batch_counts_with_the_checkpoints_own_size():
+    catalog = FakeCatalog([checkpoint("m", native_size_px=2048)])
+    with pytest.raises(InvalidRequest, match="2048x2048"):
+        resolve(catalog, batch_size=5)
 
 
 def test_unbalanced_brackets_are_text_and_no_error():

@@ -109,9 +109,39 @@ def test_a_database_opened_read_only_says_so(tmp_path):
     read_only = Database(f"sqlite:///file:{tmp_path}/ro.db?mode=ro&uri=true")
     with pytest.raises(StorageFull, match="read-only"), read_only.write() as connection:
         connection.execute(text("insert into options values ('a', 'b', '1')"))
-    with pytest.raises(ConfigurationError, match="--data-dir"):
-        upgrade(f"sqlite:///file:{tmp_path}/nothing/ro.db?mode=ro&uri=true")
     read_only.close()
+
+
+@pytest.mark.parametrize("query", ["?mode=ro&uri=true", "?uri=true", ""])
+def test_a_file_uri_makes_no_folders(tmp_path, monkeypatch, query):
+    here = tmp_path / "here"
+    here.mkdir()
+    monkeypatch.chdir(here)
+    with pytest.raises(ConfigurationError, match="--data-dir"):
+        upgrade(f"sqlite:///file:{tmp_path}/nothing/ro.db{query}")
+    assert list(here.iterdir()) == []
+    assert list(tmp_path.iterdir()) == [here]
+
+
+@pytest.mark.parametrize(
+    ("url", "file"),
+    [
+        ("sqlite:////data/x.db", Path("/data/x.db")),
+        ("sqlite:///x.db", Path("x.db")),
+        ("sqlite://", None),
+        ("sqlite:///:memory:", None),
+        ("sqlite:///file::memory:?cache=shared&uri=true", None),
+    ],
+)
+def test_the_file_of_a_database_is_known_by_its_url(url, file):
+    database = Database(url)
+    assert database.file == file
+    database.close()
+
+
+def test_a_file_uri_in_a_folder_that_exists_is_upgraded(tmp_path):
+    assert upgrade(f"sqlite:///file:{tmp_path}/new.db?uri=true")
+    assert (tmp_path / "new.db").exists()
 
 
 @pytest.mark.parametrize("content", [b"this is not a database, " * 100, b"SQLite format 3\0" + b"\xff" * 4096])
@@ -135,10 +165,38 @@ def test_a_locked_database_is_a_matter_of_waiting(database):
     impatient.close()
 
 
-@pytest.mark.parametrize("url", ["nonsense", "mysql+nothing://x", "postgresql+missingdriver://x"])
-def test_a_url_that_is_none_is_refused_with_an_example(url):
-    with pytest.raises(ConfigurationError, match="such as sqlite:"):
-        Database(url)
+@pytest.mark.parametrize("use", [Database, upgrade])
+@pytest.mark.parametrize(
+    "url", ["nonsense", "", "mysql+nothing://x", "postgresql+missingdriver://x", "sqlite://host/x", "mysql://h:port/x"]
+)
+def test_a_url_that_is_none_is_refused_with_an_example(url, use):
+    with pytest.raises(ConfigurationError, match=r"such as sqlite:.*Give another --database"):
+        use(url)
+
+
+@pytest.mark.parametrize("use", [Database, upgrade])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "mysql+nothing://root:hunter2@h/x",
+        "mysql+nothing://root:hunter2@h:port/x",
+        "mysql+nothing://h/x?password=hunter2",
+        "mysql+nothing://h:port/x?password=hunter2",
+        "root:hunter2@h/x",
+    ],
+)
+def test_a_refused_url_is_shown_without_its_password(url, use):
+    with pytest.raises(ConfigurationError, match=r"h(:port)?/x") as caught:
+        use(url)
+    assert "hunter2" not in caught.value.detail
+
+
+def test_the_place_in_an_error_shows_no_password():
+    from sqlalchemy.exc import OperationalError
+
+    with pytest.raises(Overloaded, match="does not answer") as caught, translated("mysql://root:hunter2@h/x"):
+        raise OperationalError("select", {}, Exception("gone away"))
+    assert "hunter2" not in caught.value.detail
 
 
 def test_a_folder_that_cannot_be_made_is_named(tmp_path):

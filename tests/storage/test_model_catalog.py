@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 from pathlib import Path
 
@@ -13,6 +14,12 @@ from sdwebui.storage.database import Database
 from sdwebui.storage.hash_cache import HashCache
 from sdwebui.storage.migrations import upgrade
 from sdwebui.storage.model_catalog import FolderCatalog, HeaderFacts
+
+
+def weights(data_bytes: int = 8, *, present: int | None = None) -> bytes:
+    """A .safetensors file of one tensor, cut off after `present` bytes of its data."""
+    header = json.dumps({"w": {"dtype": "U8", "shape": [data_bytes], "data_offsets": [0, data_bytes]}}).encode()
+    return len(header).to_bytes(8, "little") + header + b"\0" * (data_bytes if present is None else present)
 
 
 class Inspector:
@@ -74,16 +81,45 @@ def test_unchanged_headers_are_read_once(tmp_path):
 def test_a_file_on_its_way_is_still_copying_and_then_usable_by_itself(tmp_path):
     clock = Clock()
     catalog = FolderCatalog(tmp_path, Inspector(), clock=clock)
-    put(tmp_path, "a.safetensors", b"who", mtime=999.0)
-    with pytest.raises(ModelUnusable, match="still copying"):
-        catalog.find("checkpoint", "a")
+    for part in (weights(present=3), weights(present=0), weights()[:20], weights()[:8]):
+        put(tmp_path, "a.safetensors", part, mtime=999.0)
+        with pytest.raises(ModelUnusable, match="still copying"):
+            catalog.find("checkpoint", "a")
+        catalog = FolderCatalog(tmp_path, Inspector(), clock=clock)
+    assert "still copying" in catalog.models("checkpoint")[0].problem
     put(tmp_path, "a.safetensors", b"whole", mtime=1001.0)
     clock.now = 1010.0
     assert catalog.find("checkpoint", "a").problem == ""
 
 
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"<!DOCTYPE html><html>Not found</html>",
+        b"PK\x03\x04\x00\x00\x08\x08\x00\x00archive/data.pkl",
+        b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.",
+        b"",
+        b"abc",
+        (20).to_bytes(8, "little") + b"no JSON object",
+        (4).to_bytes(8, "little") + b"{no}",
+        weights(),
+        weights() + b"more than the header says",
+    ],
+    ids=["html", "zip", "pickle", "empty", "tiny", "text", "no json", "foreign family", "too long"],
+)
+def test_a_young_file_that_is_not_cut_off_says_its_true_reason_at_once(tmp_path, content):
+    put(tmp_path, "a.safetensors", content, mtime=999.0)
+    clock = Clock()
+    catalog = FolderCatalog(tmp_path, Inspector(), clock=clock)
+    with pytest.raises(ModelUnusable, match="cannot be used: it is cut off"):
+        catalog.find("checkpoint", "a")
+    put(tmp_path, "a.safetensors", mtime=1001.0)
+    clock.now = 1010.0
+    assert catalog.models("checkpoint")[0].problem == ""
+
+
 def test_a_file_that_stays_cut_off_is_damaged_and_stays_in_the_list(tmp_path):
-    put(tmp_path, "a.safetensors", b"who", mtime=1.0)
+    put(tmp_path, "a.safetensors", weights(present=3), mtime=1.0)
     catalog = FolderCatalog(tmp_path, Inspector(), clock=Clock())
     with pytest.raises(ModelUnusable, match="cannot be used: it is cut off"):
         catalog.find("checkpoint", "a")
@@ -152,6 +188,31 @@ def test_a_file_that_changed_since_it_was_listed_has_no_hash(tmp_path):
     path.unlink()
     with pytest.raises(ModelUnusable, match="cannot be read"):
         catalog.sha256(file)
+
+
+def test_a_folder_that_links_to_one_above_it_is_not_entered_again(tmp_path):
+    put(tmp_path, "a.safetensors")
+    put(tmp_path, "sub/b.safetensors")
+    home = tmp_path / "Stable-diffusion"
+    (home / "loop").symlink_to(home)
+    (home / "sub" / "up").symlink_to("..")
+    (home / "self").symlink_to("self")
+    catalog = FolderCatalog(tmp_path, Inspector())
+    assert [file.name for file in catalog.models("checkpoint")] == ["a", "sub/b"]
+
+
+def test_linked_folders_and_files_are_listed(tmp_path):
+    elsewhere = tmp_path / "elsewhere"
+    put(elsewhere, "deep/far.safetensors")
+    put(elsewhere, "one.safetensors")
+    models = tmp_path / "models"
+    put(models, "near.safetensors")
+    (models / "Stable-diffusion" / "folder").symlink_to(elsewhere / "Stable-diffusion" / "deep")
+    (models / "Stable-diffusion" / "file.safetensors").symlink_to(elsewhere / "Stable-diffusion" / "one.safetensors")
+    (models / "Lora").symlink_to(elsewhere / "Stable-diffusion")
+    catalog = FolderCatalog(models, Inspector())
+    assert [file.name for file in catalog.models("checkpoint")] == ["file", "folder/far", "near"]
+    assert [file.name for file in catalog.models("lora")] == ["deep/far", "one"]
 
 
 def test_missing_folders_are_empty(tmp_path):

@@ -12,7 +12,6 @@ from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from alembic.util.exc import CommandError
-from sqlalchemy import make_url
 
 from sdwebui.domain.errors import ConfigurationError
 from sdwebui.storage.database import Database
@@ -27,13 +26,14 @@ def upgrade(database_url: str) -> str:
         The revision that the database now has.
 
     Raises:
-        ConfigurationError: the database cannot be opened or written, is damaged, or belongs to a newer version.
+        ConfigurationError: not a URL of a database, or it cannot be opened or written, is damaged, or belongs to a
+            newer version.
     """
-    _make_folder(database_url)
+    database = Database(database_url)
+    _make_folder(database.file)
     config = Config()
     config.set_main_option("script_location", str(_FOLDER).replace("%", "%%"))
     config.set_main_option("path_separator", "os")
-    database = Database(database_url)
     try:
         database.check()
         with database.write() as connection:
@@ -42,8 +42,8 @@ def upgrade(database_url: str) -> str:
             return str(MigrationContext.configure(connection).get_current_revision())
     except CommandError as exc:
         raise ConfigurationError(
-            f"The database {make_url(database_url).render_as_string(hide_password=True)} was written by a newer version"
-            f" of this program ({exc}). Install that version, or restore a backup."
+            f"The database {database.place} was written by a newer version of this program ({exc})."
+            " Install that version, or restore a backup."
         ) from exc
     finally:
         database.close()
@@ -57,11 +57,10 @@ def newest_revision() -> str:
     return str(ScriptDirectory.from_config(config).get_current_head())
 
 
-def _make_folder(database_url: str) -> None:
-    url = make_url(database_url)
-    if url.get_backend_name() != "sqlite" or not url.database or url.database == ":memory:":
+def _make_folder(file: Path | None) -> None:
+    if file is None:
         return
-    folder = Path(url.database).parent
+    folder = file.parent
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as exc:
