@@ -64,8 +64,6 @@ class Txt2ImgHandlers:
         return {
             self.quick.person: person_markup(self.texts, locale_of(request), username),
             self.quick.checkpoint: self._checkpoints(current.name if current else None),
-            self.tab.prompt_tokens: self.count_prompt(str(draft.get("prompt", ""))),
-            self.tab.negative_tokens: self.count_negative(str(draft.get("negative_prompt", ""))),
             **self.tab.form.updates({**fresh, **draft}),
         }
 
@@ -190,7 +188,7 @@ def connect(handlers: Txt2ImgHandlers, blocks: Any, bridge: Any) -> None:
     tab, quick, form = handlers.tab, handlers.quick, handlers.tab.form
     everything = [*form.widgets.values(), quick.person]
     sides = [form.widgets["width_px"], form.widgets["height_px"]]
-    blocks.load(handlers.open_page, outputs=[*everything, tab.prompt_tokens, tab.negative_tokens], **QUIET)
+    blocks.load(handlers.open_page, outputs=everything, **QUIET)
     quick.checkpoint.input(handlers.choose_checkpoint, [quick.checkpoint, *sides], [quick.checkpoint, *sides], **QUIET)
     quick.refresh.click(handlers.refresh, quick.checkpoint, quick.checkpoint, **QUIET)
     tab.native_size.click(handlers.native_size, quick.checkpoint, sides, **QUIET)

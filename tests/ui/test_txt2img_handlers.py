@@ -114,14 +114,6 @@ def test_a_first_visit_has_the_checkpoints_own_size_and_the_persons_defaults(
     assert choices.value == "sub/other"
 
 
-def test_the_counters_of_a_restored_form_are_right_at_once(handlers: Txt2ImgHandlers):
-    handlers.generate(filled(handlers, prompt="a red moon", negative_prompt=""), person("ann"))
-    opened = handlers.open_page(person("ann"))
-    assert opened[handlers.tab.prompt_tokens] == handlers.count_prompt("a red moon")
-    assert opened[handlers.tab.prompt_tokens] != handlers.count_prompt("")
-    assert opened[handlers.tab.negative_tokens] == handlers.count_negative("")
-
-
 def test_drafts_are_each_persons_own(handlers: Txt2ImgHandlers):
     handlers.generate(filled(handlers, prompt="mine alone"), person("ann"))
     assert "prompt" not in by_name(handlers, handlers.open_page(person("bob")))
