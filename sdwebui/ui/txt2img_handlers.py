@@ -5,6 +5,7 @@ To add one: a method here, and its event in `connect`.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -77,7 +78,7 @@ class Txt2ImgHandlers:
         values = self.tab.form.values(data)
         try:
             job = self.services.generation.submit(
-                read_request(values), owner=username, idempotency_key=str(data[self.tab.click_key])
+                read_request(values), owner=username, idempotency_key=_job_key(str(data[self.tab.click_key]), values)
             )
             self.services.options.save_draft(username, {DRAFT: draft_of(values)})
         except SdWebuiError as error:
@@ -175,6 +176,11 @@ class Txt2ImgHandlers:
         if problem:
             gr.Warning(problem)
         return ""
+
+
+def _job_key(click_key: str, values: Any) -> str:
+    """One job for a double click: the same click key with the same form. A changed form is another job."""
+    return hashlib.sha256(f"{click_key} {json.dumps(values, sort_keys=True, default=str)}".encode()).hexdigest()
 
 
 def connect(handlers: Txt2ImgHandlers, blocks: Any, bridge: Any) -> None:
