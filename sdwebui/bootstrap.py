@@ -43,6 +43,8 @@ from sdwebui.storage.options import SqlOptionStore
 
 ROOT = Path(__file__).resolve().parent.parent
 VOCABULARY = ROOT / "configs" / "tokenizers" / "clip" / "bpe_simple_vocab_16e6.txt.gz"
+ACCELERATOR_NAMES = ("eager", "fused")
+"""Names of `accelerators()`, for the web process, which must not import torch to know them; a test holds them together."""
 WORKER_COMMAND = (sys.executable, "-m", "sdwebui", "worker")
 
 
@@ -110,11 +112,11 @@ def build_resolver(catalog: FolderCatalog, settings: Settings) -> Resolver:
     """Completes requests; random seeds are 32 bits, as in A1111.
 
     Raises:
-        ConfigurationError: the setting `accelerator` names no backend, or one that cannot run here.
+        ConfigurationError: the setting `accelerator` names no backend.
     """
     wanted = "eager" if settings.safe_mode else settings.accelerator
-    if wanted and wanted not in accelerators():
-        known = ", ".join(accelerators())
+    if wanted and wanted not in ACCELERATOR_NAMES:
+        known = ", ".join(ACCELERATOR_NAMES)
         raise ConfigurationError(f"Setting accelerator is {wanted!r}, but it must be one of {known}, or empty.")
     return Resolver(catalog, partial(secrets.randbelow, 2**32), wanted)
 

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from sdwebui.bootstrap import (
+    ACCELERATOR_NAMES,
     accelerators,
     build_catalog,
     build_generation,
@@ -35,6 +36,7 @@ def settings(tmp_path: Path) -> Settings:
 
 def test_every_accelerator_of_the_table_says_its_own_name():
     assert {name: make().name for name, make in accelerators().items()} == {name: name for name in accelerators()}
+    assert tuple(accelerators()) == ACCELERATOR_NAMES
 
 
 def test_every_backend_that_a_request_can_name_exists():

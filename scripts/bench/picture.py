@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import gzip
-import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -20,9 +19,9 @@ import torch
 from scripts.bench.record import ROOT, keep, ratios, summary
 from sdwebui.bootstrap import VOCABULARY, accelerators, build_engine
 from sdwebui.domain.requests import CheckpointRef, ResolvedRequest
-from sdwebui.domain.results import JobEvent, JobFailed, JobFinished
 from sdwebui.engine.checkpoints import CheckpointFacts, read_facts
 from sdwebui.engine.components import load_pipeline
+from sdwebui.one_picture import run_job
 from sdwebui.ports import Engine
 
 PROMPT = "best quality, masterpiece, 1girl, red hanfu, black hair, hair ornament, necklace, smile, dark studio"
@@ -40,7 +39,7 @@ def main() -> None:
     ours: list[float] = []
     theirs: list[float] = []
     for run in range(-2, given.runs):
-        pair = _seconds_of_engine(engine, request, run), _seconds_of_pipeline(pipeline, request)
+        pair = _seconds_of_engine(engine, request), _seconds_of_pipeline(pipeline, request)
         if run >= 0:
             ours.append(pair[0])
             theirs.append(pair[1])
@@ -104,24 +103,11 @@ def _request(path: Path, facts: CheckpointFacts, side_px: int, steps: int, accel
     )
 
 
-def _seconds_of_engine(engine: Engine, request: ResolvedRequest, run: int) -> float:
+def _seconds_of_engine(engine: Engine, request: ResolvedRequest) -> float:
     """From submitting the job to its last pixel."""
-    done = threading.Event()
-    problems: list[JobFailed] = []
-
-    def listen(event: JobEvent) -> None:
-        if isinstance(event, JobFailed):
-            problems.append(event)
-        if isinstance(event, JobFailed | JobFinished):
-            done.set()
-
     began = time.perf_counter()
-    engine.submit(f"bench-{run}", request, listen)
-    done.wait()
-    seconds = time.perf_counter() - began
-    if problems:
-        raise RuntimeError(f"The benchmark's job failed: {problems[0].error}.")
-    return seconds
+    run_job(engine, request)
+    return time.perf_counter() - began
 
 
 def _diffusers_pipeline(path: Path, facts: CheckpointFacts) -> Any:
