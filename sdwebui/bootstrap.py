@@ -44,7 +44,7 @@ from sdwebui.storage.options import SqlOptionStore
 ROOT = Path(__file__).resolve().parent.parent
 VOCABULARY = ROOT / "configs" / "tokenizers" / "clip" / "bpe_simple_vocab_16e6.txt.gz"
 ACCELERATOR_NAMES = ("eager", "fused")
-"""Names of `accelerators()`, for the web process, which must not import torch to know them; a test holds them together."""
+"""Names of `accelerators()`, for the web process, which must not import torch; a test holds the two together."""
 WORKER_COMMAND = (sys.executable, "-m", "sdwebui", "worker")
 
 
